@@ -14,18 +14,18 @@ use crate::printer::Numbers;
 const EXIT_CODES: &str = "\
 Objects are named by name, by id, or by the first digits of an id, four at least.
 
-An argument of a method that begins with @ is what the file of that name has, without the line feeds
-at its end, - is what stdin has, and @@ stands for an @.
+In the arguments of a method, @FILE stands for the content of a file, without the line feeds at its
+end, - for the content of stdin, and @@ for an @.
 
 Exit codes:
   0  done
   1  failed
-  2  the arguments are not as they must be
+  2  wrong arguments
   3  refused by a policy or a native rule
   4  damaged, lost, or does not verify
   5  no such object, version, code or database, or nothing to restore
   6  an invariant does not hold
-  7  done, and durable, but what came of it could not be printed: stderr has what it is
+  7  done, and durable, but the result could not be printed: stderr has it
   128 + n  stopped by the signal n before it was done; `run` and `top`, which go on until they are
            stopped, end with 0
 
@@ -34,7 +34,7 @@ where they can, close the database and say what was done; a second signal ends t
 
 Environment:
   CONTINUANT_DB          the database, when --db is not given
-  CONTINUANT_CODE_CACHE  where compiled modules are kept, for this user alone; empty for nowhere
+  CONTINUANT_CODE_CACHE  where compiled modules are kept, for this user alone; empty to keep none
                          [default: continuant/code in $XDG_CACHE_HOME, else in ~/.cache]
   CONTINUANT_LOG         what the engine logs to stderr, such as `debug`";
 
@@ -61,7 +61,7 @@ pub(crate) struct Arguments {
     #[arg(long, global = true)]
     pub(crate) ahead: bool,
 
-    /// Print JSON: one document, or one a line; errors too, on stderr
+    /// Print JSON: one document, or one per line; errors too, on stderr
     #[arg(long, global = true)]
     pub(crate) json: bool,
 

@@ -122,14 +122,17 @@ impl Failure {
     /// A failure of its own behind something that is done, which could not be printed.
     pub(crate) fn behind(self, done: &Done) -> Failure {
         let what = &done.what;
-        let advice = format!("what was done is durable, but could not be printed: {what}");
+        let advice = format!(
+            "the work is done and durable, but its result could not be printed: \
+                              {what}"
+        );
         self.advised(advice).with_details(json!({ "done": done.document }))
     }
 
     /// Returns the failure to print the receipt of durable work: nobody must ask for it again.
     pub(crate) fn not_printed(self, done: &Done) -> Failure {
         let (what, message) = (&done.what, &self.message);
-        let told = format!("it is done, and durable: {what}; do not ask for it again");
+        let told = format!("the work is done and durable: {what}; do not repeat it");
         let failure = Failure::with("not-printed", NOT_PRINTED, format!("{message}, but {told}"));
         failure.with_details(json!({ "done": done.document }))
     }
@@ -157,7 +160,10 @@ impl Failure {
     /// The same, when the work was done and durable before: nobody is to do it again.
     pub(crate) fn after_the_work(mut self) -> Failure {
         let message = &self.message;
-        self.message = format!("what was to be done is done, but not all closed: {message}");
+        self.message = format!(
+            "the work is done, but the database did not close in order: \
+                                {message}"
+        );
         self
     }
 
@@ -278,8 +284,8 @@ fn exit_code(error: &Error) -> u8 {
 fn way(error: &Error) -> String {
     let (is_moved, object) = match error.kind() {
         ErrorKind::Ahead { .. } => return " with --ahead".to_string(),
-        ErrorKind::NoObject => return "; list shows them".to_string(),
-        ErrorKind::Missing { .. } => return ": run check".to_string(),
+        ErrorKind::NoObject => return "; `continuant list` shows the objects".to_string(),
+        ErrorKind::Missing { .. } => return ": run `continuant check`".to_string(),
         ErrorKind::Moved => (true, error.object()),
         ErrorKind::Storage(error) => {
             let kind = error.kind();
@@ -458,8 +464,8 @@ mod tests {
     #[test]
     fn an_error_names_the_command_that_helps() {
         let told = |kind: ErrorKind| Failure::from(Error::from(kind)).message().to_string();
-        assert!(told(ErrorKind::NoObject).ends_with("; list shows them"));
+        assert!(told(ErrorKind::NoObject).ends_with("; `continuant list` shows the objects"));
         let missing = ErrorKind::Missing { what: "code", hash: "0".to_string() };
-        assert!(told(missing).ends_with("is not in the store: run check"));
+        assert!(told(missing).ends_with("is not in the store: run `continuant check`"));
     }
 }

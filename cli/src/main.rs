@@ -98,7 +98,7 @@ fn start_log() -> Result<(), String> {
         Some(_) => EnvFilter::try_from_env(VARIABLE).map(Some),
     };
     let problem = asked.as_ref().err().map(|error| {
-        format!("{VARIABLE} is not understood, so that only errors are logged: {error}")
+        format!("{VARIABLE} is not a filter of the log, so only errors are logged: {error}")
     });
     let filter = asked.ok().flatten().unwrap_or_else(|| EnvFilter::new("error"));
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(aside::Log);

@@ -118,7 +118,7 @@ fn absolute(text: &str, expected: &str) -> Result<u64, String> {
 
 /// Reads milliseconds since 1970.
 fn number(text: &str) -> Result<u64, String> {
-    let beyond = "a number is of milliseconds since 1970, and this one is beyond the year 9999";
+    let beyond = "a number means milliseconds since 1970, and this one is beyond the year 9999";
     let number: u64 = text.parse().map_err(|_| beyond.to_string())?;
     if number > TIME_MAX {
         return Err(beyond.to_string());
@@ -127,7 +127,7 @@ fn number(text: &str) -> Result<u64, String> {
         return Ok(number);
     }
     let seconds = number.saturating_mul(SECOND_MS);
-    let problem = "a number is of milliseconds since 1970, from the year 2000 on";
+    let problem = "a number means milliseconds since 1970, and must be from the year 2000 on";
     Err(match (NUMBER_MIN..=TIME_MAX).contains(&seconds) {
         true => format!("{problem}; did you mean {}, {seconds}?", show(seconds)),
         false => problem.to_string(),

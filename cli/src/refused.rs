@@ -32,7 +32,9 @@ impl Asked<'_> {
             Some(number) => {
                 format!("`continuant explain {} --refusal {number}` shows why", quoted(name))
             }
-            None => "not on record: there are too many, or it is too long".to_string(),
+            None => "not put on record: the object has too many refusals, or the input is too \
+                     long"
+                .to_string(),
         };
         let ahead = self.ahead(db, verdict.reason);
         let message = format!("{name} refuses {action}: {verdict}{ahead} ({more})");
@@ -52,7 +54,10 @@ impl Asked<'_> {
         match time.saturating_sub(db.now()) {
             by if by > 0 && matches!(reason, Reason::Expired | Reason::NoSession) => {
                 let by = moment::show_span(by);
-                format!("; it is {by} ahead of this host's clock, and counts by its own time")
+                format!(
+                    "; the object's time is {by} ahead of this host's clock, and decides what \
+                         has expired"
+                )
             }
             _ => String::new(),
         }

@@ -143,12 +143,13 @@ impl Session {
         let place = directory.display();
         match failure.kind() {
             "no-database" => {
-                let ways = "`continuant init` makes one, --db or CONTINUANT_DB name another";
+                let ways = "`continuant init` makes one, and --db or CONTINUANT_DB names another \
+                            directory";
                 Failure::missing("no-database", format!("{place} is not a database: {ways}"))
             }
             "backup" => {
-                let way = "`continuant restore` makes a database of it, and the next `backup` into \
-                           it mends it";
+                let way = "`continuant restore` makes a database from it, and the next `backup` \
+                           into it mends it";
                 Failure::new("backup", format!("{place} is a backup: {way}"))
             }
             "locked" => self.waited(failure),
@@ -180,8 +181,17 @@ fn open_cached(options: impl Fn() -> Options, directory: &Path) -> Result<Databa
         Err(error) if matches!(error.kind(), ErrorKind::CodeCache { .. }) => {
             // Without one, modules are compiled each time, and that is all.
             if is_named {
-                let way = format!("{CODE_CACHE_VARIABLE} names another, or none when it is empty");
-                aside::warn("code-cache", &format!("{error}; modules are compiled anew: {way}"));
+                let way = format!(
+                    "set {CODE_CACHE_VARIABLE} to another directory, or to nothing \
+                                   for no cache"
+                );
+                aside::warn(
+                    "code-cache",
+                    &format!(
+                        "{error}; modules are compiled without a cache: \
+                                                    {way}"
+                    ),
+                );
             }
             options().open(directory)
         }
@@ -236,21 +246,24 @@ pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
     }
     let is_prefix = (1..64).contains(&digits.len());
     if !is_prefix || !digits.bytes().all(|digit| digit.is_ascii_hexdigit()) {
-        let expected = "expected hexadecimal digits, those of a code's hash or the first of them";
+        let expected = "expected the hexadecimal digits of a code's hash, or the first of them";
         return Err(Failure::usage(format!("{expected}, found {digits:?}")));
     }
     let fitting = db.codes(digits, CANDIDATES_MAX + 1)?;
     match fitting[..] {
         [] => {
-            let ways = "`list --json` and `show` have the hashes that there are";
-            Err(Failure::missing("no-code", format!("no code {digits:?}: {ways}")))
+            let ways = "`continuant list --json` and `continuant show` print the hashes";
+            Err(Failure::missing("no-code", format!("no object has the code {digits:?}: {ways}")))
         }
         [code] => Ok(code),
         _ => {
             let shown = fitting.iter().take(CANDIDATES_MAX);
             let shown = shown.map(|code| code.to_string()[..16].to_string());
             let shown = shown.collect::<Vec<_>>().join(", ");
-            let message = format!("{digits:?} fits several codes, {shown}: give more digits");
+            let message = format!(
+                "{digits:?} begins the hash of several codes, {shown}: give more \
+                                   digits"
+            );
             Err(Failure::usage(message))
         }
     }
@@ -258,8 +271,8 @@ pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
 
 fn no_object(name: &str) -> Failure {
     let is_short = name.len() < ID_DIGITS_MIN && name.bytes().all(|it| it.is_ascii_hexdigit());
-    let ways = "`continuant list` shows the names and ids that there are";
-    let few = if is_short { ", and an id takes four digits" } else { "" };
+    let ways = "`continuant list` shows all names and ids";
+    let few = if is_short { ", and the beginning of an id has at least four digits" } else { "" };
     Failure::missing("no-object", format!("no object {name:?}{few}: {ways}"))
 }
 
@@ -269,10 +282,10 @@ fn doubtful(text: &str, named: Option<ObjectId>, beginning: &[ObjectId]) -> Fail
     let shown = shown.collect::<Vec<_>>().join(", ");
     Failure::usage(match named {
         Some(id) => format!(
-            "{text:?} is the name of {id}, and begins the id of {shown}{more}: give a whole id"
+            "{text:?} is the name of {id} and also begins the id of {shown}{more}: give a whole id"
         ),
         None => {
-            format!("{text:?} fits several objects, {shown}{more}: give more digits")
+            format!("{text:?} begins the id of several objects, {shown}{more}: give more digits")
         }
     })
 }

@@ -113,7 +113,7 @@ pub(crate) fn given_fields(words: &[String]) -> Result<Vec<String>> {
 fn one_stdin<'a>(words: impl Iterator<Item = &'a str>) -> Result<()> {
     match words.filter(|word| *word == STDIN).count() {
         0 | 1 => Ok(()),
-        _ => Err(Failure::usage("stdin can be one argument: - is given twice")),
+        _ => Err(Failure::usage("stdin can be only one argument, and - is given twice")),
     }
 }
 

@@ -197,7 +197,10 @@ impl Error {
     fn record(&self, is_recorded: bool) -> &'static str {
         match is_recorded || self.0.object.is_none() {
             true => "",
-            false => " (not on record: too many, or too long)",
+            false => {
+                " (not put on record: the object has too many refusals, or the input is too \
+                      long)"
+            }
         }
     }
 
@@ -249,9 +252,11 @@ impl From<storage::Error> for Error {
     }
 }
 
-const MOVED: &str = "it was moved away, and ended here: import what it became, or take it back";
-const LAST_POLICY: &str = "no rule of the policy names `amend` or `upgrade`: it could never be \
-                           changed again; add one, or say that it is for good";
+const MOVED: &str = "it was moved to another database and takes no more inputs here: import a \
+                     later capsule of it, or take it back";
+const LAST_POLICY: &str = "no rule of the policy names `amend` or `upgrade`, so that neither the \
+                           policy nor the code could ever be changed again: add such a rule, or \
+                           confirm that the policy is for good";
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -270,8 +275,8 @@ impl fmt::Display for Error {
 fn ahead(by: u64, max: u64) -> String {
     let (by, max) = (span(by), span(max));
     format!(
-        "its time is {by} ahead of this host's clock, {max} is tolerated: set the clock if it is \
-         wrong, or ask for it to be let in all the same"
+        "its time is {by} ahead of this host's clock, and at most {max} is tolerated: set the \
+         clock if it is wrong, or accept the request all the same"
     )
 }
 
@@ -286,46 +291,69 @@ impl ErrorKind {
             ErrorKind::Object(error) => write!(f, "{error}"),
             ErrorKind::Storage(error) => write!(f, "{error}"),
             ErrorKind::Missing { what, hash } => {
-                write!(f, "its {what} {hash} is not in the store")
+                write!(f, "the {what} {hash} is not in the store")
             }
-            ErrorKind::NoObject => f.write_str("there is none in this database"),
+            ErrorKind::NoObject => f.write_str("there is no such object in this database"),
             ErrorKind::Moved => f.write_str(MOVED),
             ErrorKind::NoVersion { asked, newest } => {
-                write!(f, "it has no version of {asked}; its versions are 0 to {newest}")
+                write!(f, "no version of {asked}; the object's versions are 0 to {newest}")
             }
             ErrorKind::NoRefusal { asked, count: 0 } => {
-                write!(f, "it has no refusal {asked}: none is on record")
+                write!(f, "no refusal {asked}: the object has no refusal on record")
             }
             ErrorKind::NoRefusal { asked, count } => {
-                write!(f, "it has no refusal {asked}; its refusals are 1 to {count}")
+                write!(f, "no refusal {asked}; the object's refusals are 1 to {count}")
             }
             ErrorKind::Read(problem) => write!(f, "reading the capsule: {problem}"),
             ErrorKind::Section { expected, found } => {
                 write!(f, "capsule: expected section {expected}, found {found}")
             }
             ErrorKind::MailboxFull { max } => {
-                write!(f, "{max} inputs wait already: wait for some, then try again")
+                write!(
+                    f,
+                    "{max} inputs wait for it already, the most that may: wait for some of \
+                           them, then try again"
+                )
             }
             ErrorKind::MessagesFull { max } => {
-                write!(f, "{max} messages are on their way already: try again a little later")
+                write!(
+                    f,
+                    "{max} messages between objects are on their way already, the most that \
+                           may be: try again a little later"
+                )
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
-            ErrorKind::NotDue { wake: None } => f.write_str("it wants no wake"),
+            ErrorKind::NotDue { wake: None } => f.write_str("no wake is set"),
             ErrorKind::Ahead { by, max } => f.write_str(&ahead(*by, *max)),
-            ErrorKind::NotReadable { field, verdict } => write!(f, "read of {field}: {verdict}"),
+            ErrorKind::NotReadable { field, verdict } => write!(
+                f,
+                "the field {field} may not be \
+                                                                    read: {verdict}"
+            ),
             ErrorKind::LastPolicy => f.write_str(LAST_POLICY),
             ErrorKind::NotDurable => {
                 f.write_str("the version is not durable yet: wait for its ticket first")
             }
             ErrorKind::NotSigned { what } => {
-                write!(f, "the {what} needs a signature: sign the call or leave it out")
+                write!(f, "only a signed call has a {what}: sign the call, or leave the {what} out")
             }
             ErrorKind::TwoCredentials { other } => {
-                write!(f, "it is signed by itself and has a {other}: leave one of them out")
+                write!(
+                    f,
+                    "the call has signatures of its own and is in a {other} too: leave one \
+                           of the two out"
+                )
             }
-            ErrorKind::Twice => f.write_str("it is in the transaction twice"),
+            ErrorKind::Twice => f.write_str(
+                "the transaction has two inputs for it: an object \
+                                             takes one",
+            ),
             ErrorKind::SessionNotHeld { session } => {
-                write!(f, "the secret of session {session} is not held: hand it in again")
+                write!(
+                    f,
+                    "the database does not have the secret of session {session}: hand it \
+                           over again (`hold_session`)"
+                )
             }
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")
@@ -337,7 +365,10 @@ impl ErrorKind {
             ErrorKind::CodeCache { directory, problem } => {
                 write!(f, "code cache {}: {problem}", directory.display())
             }
-            ErrorKind::Panicked => f.write_str("a worker panicked over it: please report this"),
+            ErrorKind::Panicked => f.write_str(
+                "a worker panicked on this input, and nothing was \
+                                                changed: please report this bug",
+            ),
             ErrorKind::Closed => f.write_str("the database is closed"),
         }
     }

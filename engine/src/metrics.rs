@@ -76,7 +76,7 @@ pub struct Metrics {
     pub letters_turned_away: u64,
     /// Messages that versions sent. Those that were delivered are steps of their kind.
     pub messages_sent: u64,
-    /// Messages that came to nothing: they were refused, or there is no such object.
+    /// Messages that became dead letters: they were refused, or there is no such object.
     pub messages_dead: u64,
     /// Objects read from the store for their next step.
     pub objects_loaded: u64,
@@ -101,7 +101,7 @@ pub struct Metrics {
     /// The total time of these.
     pub log_sync: Duration,
 
-    /// Workers at their turn with an object.
+    /// Workers that run an object now.
     pub workers_busy: u64,
     /// Objects in memory, or about to be.
     pub objects_resident: u64,
@@ -237,31 +237,44 @@ impl Metrics {
         self.visit_log(&mut each);
         let mut gauge =
             |name, unit, help, gauge| each(Name { name, unit, help }, Figure::Gauge(gauge));
-        gauge("workers_busy", "", "Workers at their turn with an object.", &mut self.workers_busy);
-        gauge("objects_resident", "", "Objects in memory.", &mut self.objects_resident);
-        gauge("resident_bytes", "bytes", "What they take.", &mut self.resident_bytes);
+        let busy = "Workers that run an object now.";
+        gauge("workers_busy", "", busy, &mut self.workers_busy);
+        gauge("objects_resident", "", "Objects in memory now.", &mut self.objects_resident);
+        let taken = "Memory that the objects in memory take.";
+        gauge("resident_bytes", "bytes", taken, &mut self.resident_bytes);
         gauge("objects_queued", "", "Objects that wait for a worker.", &mut self.objects_queued);
-        let waiting = "Inputs and wakes posted and not worked through.";
+        let waiting = "Inputs and wakes that wait in mailboxes, or are being worked on.";
         gauge("letters_waiting", "", waiting, &mut self.letters_waiting);
-        gauge("messages_waiting", "", "Messages on their way.", &mut self.messages_waiting);
-        gauge("wakes_armed", "", "Objects whose next wake is known.", &mut self.wakes_armed);
-        let overdue = "Wakes that were missed and made no version since.";
+        gauge(
+            "messages_waiting",
+            "",
+            "Messages between objects that were sent and not delivered yet.",
+            &mut self.messages_waiting,
+        );
+        gauge("wakes_armed", "", "Objects that have a next wake.", &mut self.wakes_armed);
+        let overdue = "Wakes that are overdue: due, and without a version so far.";
         gauge("wakes_overdue", "", overdue, &mut self.wakes_overdue);
-        let behind = "Log that the index does not cover.";
+        let behind = "Bytes at the end of the log that the index does not cover yet.";
         gauge("unindexed_bytes", "bytes", behind, &mut self.unindexed_bytes);
-        let help = "How far the newest version is ahead of the clock.";
+        let help = "How far the newest version is ahead of this host's clock.";
         let ahead = Name { name: "ahead_seconds", unit: "seconds", help };
         each(ahead, Figure::Age(&mut self.ahead));
         let mut times = |name, help, times| {
             each(Name { name, unit: "seconds", help }, Figure::Histogram(times));
         };
-        times("step_seconds", "Admitted steps, credentials to verdict.", &mut self.step);
+        times(
+            "step_seconds",
+            "Time of an admitted step: from its credentials to its verdict.",
+            &mut self.step,
+        );
         times(
             "commit_seconds",
-            "Inputs, posted to durable; wakes and messages, begun to durable.",
+            "Time until a version is durable: from the posting of an input, or the start of a \
+             wake or message.",
             &mut self.commit,
         );
-        times("wake_lateness_seconds", "Wakes, due to begun.", &mut self.lateness);
+        let late = "Time from when a wake was due until its cycle began.";
+        times("wake_lateness_seconds", late, &mut self.lateness);
     }
 
     fn visit_engine(&mut self, each: &mut impl FnMut(Name, Figure<'_>)) {
@@ -277,33 +290,42 @@ impl Metrics {
         let mut count = |name, help, count| {
             each(Name { name, unit: "", help }, Figure::Counter(count));
         };
-        count("failures", "Inputs and wakes without a verdict.", &mut self.failures);
-        count("wakes_run", "Wakes that made a version.", &mut self.wakes_run);
-        count("wakes_missed", "Wakes refused or failed.", &mut self.wakes_missed);
-        count("wakes_retried", "Tries of wakes missed before.", &mut self.wakes_retried);
-        count("wakes_late", "Wakes that began late.", &mut self.wakes_late);
+        count("failures", "Inputs and wakes that failed, without a verdict.", &mut self.failures);
+        count("wakes_run", "Wakes whose cycle made a version.", &mut self.wakes_run);
+        count(
+            "wakes_missed",
+            "Wakes whose cycle was refused or failed at the first try.",
+            &mut self.wakes_missed,
+        );
+        count("wakes_retried", "Further tries of such wakes.", &mut self.wakes_retried);
+        count("wakes_late", "Wakes whose cycle began late.", &mut self.wakes_late);
         let outcomes = vec![
             ("committed", &mut self.transactions_committed),
             ("refused", &mut self.transactions_refused),
             ("failed", &mut self.transactions_failed),
         ];
-        let transactions = Name { name: "transactions", unit: "", help: "Transactions." };
+        let transactions =
+            Name { name: "transactions", unit: "", help: "Transactions, by outcome." };
         each(transactions, Figure::Counters("outcome", outcomes));
         let mut count = |name, help, count| {
             each(Name { name, unit: "", help }, Figure::Counter(count));
         };
-        let full = "Inputs turned away by a full mailbox.";
+        let full = "Inputs turned away because the object's mailbox was full.";
         count("letters_turned_away", full, &mut self.letters_turned_away);
-        count("messages_sent", "Messages sent.", &mut self.messages_sent);
-        count("messages_dead", "Messages that came to nothing.", &mut self.messages_dead);
+        count("messages_sent", "Messages sent between objects.", &mut self.messages_sent);
+        count("messages_dead", "Messages that became dead letters.", &mut self.messages_dead);
         count("objects_loaded", "Objects read from the store.", &mut self.objects_loaded);
-        count("objects_evicted", "Objects that left memory.", &mut self.objects_evicted);
-        let made = "Steps that code was instantiated for.";
+        count(
+            "objects_evicted",
+            "Objects dropped from memory to make room.",
+            &mut self.objects_evicted,
+        );
+        let made = "Steps for which code had to be instantiated.";
         count("slots_instantiated", made, &mut self.slots_instantiated);
-        let found = "Steps that found their code instantiated.";
+        let found = "Steps that reused an instance of their code.";
         count("slots_reused", found, &mut self.slots_reused);
-        count("codes_compiled", "Modules that were compiled.", &mut self.codes_compiled);
-        let cached = "Modules whose machine code was in the code cache.";
+        count("codes_compiled", "Modules compiled to machine code.", &mut self.codes_compiled);
+        let cached = "Modules loaded from the code cache instead.";
         count("codes_cached", cached, &mut self.codes_cached);
     }
 
@@ -311,12 +333,17 @@ impl Metrics {
         let mut count = |name, unit, help, count| {
             each(Name { name, unit, help }, Figure::Counter(count));
         };
-        count("log_groups", "", "Groups that became durable.", &mut self.log_groups);
-        count("log_frames", "", "Frames that became durable.", &mut self.log_frames);
-        count("log_bytes", "bytes", "Bytes of these frames.", &mut self.log_bytes);
-        count("log_syncs", "", "Syncs of the log.", &mut self.log_syncs);
+        count("log_groups", "", "Groups of commits that became durable.", &mut self.log_groups);
+        count("log_frames", "", "Frames of the log that became durable.", &mut self.log_frames);
+        count(
+            "log_bytes",
+            "bytes",
+            "Bytes of the frames that became durable.",
+            &mut self.log_bytes,
+        );
+        count("log_syncs", "", "Times that the log was synced to the disk.", &mut self.log_syncs);
         let sync =
-            Name { name: "log_sync_seconds", unit: "seconds", help: "Time in syncs of the log." };
+            Name { name: "log_sync_seconds", unit: "seconds", help: "Time spent syncing the log." };
         each(sync, Figure::Time(&mut self.log_sync));
     }
 }

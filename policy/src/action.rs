@@ -83,8 +83,8 @@ impl Shapes {
             total += if is_own { 0 } else { 2 * state_count + count(&input) };
             if total > POLICY_ATTRIBUTES_MAX {
                 let message = format!(
-                    "the schema has more for a policy to see than {POLICY_ATTRIBUTES_MAX} \
-                     attributes, the state counted twice for each method"
+                    "the schema gives a policy more than {POLICY_ATTRIBUTES_MAX} attributes to \
+                     read, with the state counted twice for each method"
                 );
                 return Err(Diagnostic::whole(message));
             }

@@ -119,12 +119,12 @@ impl Form {
             Form::Digits(what) => (!is_digits(text) || text.len() != DIGITS)
                 .then(|| format!("{text:?} is no {what}: {}", instead(text, what))),
             Form::Bytes if !is_digits(text) => Some(format!(
-                "{text:?} is never what bytes are to a rule: lower-case hexadecimal digits, as \
-                 \"00ff\""
+                "a rule compares bytes as lower-case hexadecimal digits, such as \"00ff\", and \
+                 {text:?} is not"
             )),
             Form::Bytes if text.len() % 2 == 1 => {
                 let digits = text.len();
-                Some(format!("{digits} digits are no bytes: there are two digits for each byte"))
+                Some(format!("{digits} digits are not whole bytes: a byte has two digits"))
             }
             Form::Character if text.chars().count() != 1 => {
                 Some(format!("{text:?} is not one character, and the value is a `char`"))
@@ -132,11 +132,11 @@ impl Form {
             Form::OneOf(what, words) if !words.iter().any(|word| word == text) => {
                 let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 let is = if words.len() == 1 { "is" } else { "are" };
-                Some(format!("{text:?} is never so: {what} {is} {}", words.join(", ")))
+                Some(format!("the value is never {text:?}: {what} {is} {}", words.join(", ")))
             }
             Form::Name if text.len() > NAME_BYTES_MAX => {
                 let (found, max) = (text.len(), NAME_BYTES_MAX);
-                Some(format!("a name of {found} bytes is none that an output has: at most {max}"))
+                Some(format!("no output has a name of {found} bytes: at most {max}"))
             }
             _ => None,
         }
@@ -146,7 +146,7 @@ impl Form {
     pub(super) fn refuse_number(&self, number: i64) -> Option<String> {
         match self {
             Form::Integer(lowest, highest) if !(*lowest..=*highest).contains(&number) => {
-                Some(format!("{number} is never so: the value is from {lowest} to {highest}"))
+                Some(format!("the value is never {number}: it is from {lowest} to {highest}"))
             }
             _ => None,
         }
@@ -157,20 +157,20 @@ impl Form {
     pub(super) fn refuse_pattern(&self, pattern: &[Option<char>]) -> Option<String> {
         let letters = || pattern.iter().flatten();
         let is_fixed = !pattern.contains(&None);
-        let never = |why: &str| Some(format!("no value is like this: {why}"));
+        let never = |why: &str| Some(format!("no value matches this pattern: {why}"));
         match self {
             Form::Digits(_) | Form::Bytes if !letters().all(|&letter| is_digit(letter)) => {
-                never("it is lower-case hexadecimal digits")
+                never("the value is lower-case hexadecimal digits")
             }
-            Form::Digits(_) if letters().count() > DIGITS => never("it has 64 digits"),
+            Form::Digits(_) if letters().count() > DIGITS => never("the value has 64 digits"),
             Form::Digits(_) if is_fixed && letters().count() < DIGITS => {
-                never("it has 64 digits: put `*` where others may stand")
+                never("the value has 64 digits: put `*` in place of those that are left out")
             }
             Form::OneOf(what, words) if !words.iter().any(|word| is_like(word, pattern)) => {
                 let words: Vec<String> = words.iter().map(|word| format!("{word:?}")).collect();
                 never(&format!("{what} are {}", words.join(", ")))
             }
-            Form::Character if letters().count() > 1 => never("it is one character"),
+            Form::Character if letters().count() > 1 => never("the value is one character"),
             _ => None,
         }
     }
@@ -211,7 +211,7 @@ fn instead(text: &str, what: &str) -> String {
     if is_digits(&lower) && !lower.is_empty() {
         return format!("it has {} digits, a {what} has {DIGITS}", lower.len());
     }
-    format!("a rule knows a {what} by its {DIGITS} lower-case hexadecimal digits, and by no name")
+    format!("a rule names a {what} by its {DIGITS} lower-case hexadecimal digits, never by a name")
 }
 
 /// Returns whether a word matches a pattern.

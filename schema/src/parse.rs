@@ -258,7 +258,7 @@ impl Converter<'_> {
             self.report(span, format!("{name} is not a plain func"));
         }
         if RESERVED.contains(&name.as_str()) {
-            self.report(span, format!("{name} is a name that an object keeps for itself"));
+            self.report(span, format!("the name {name} is reserved"));
         }
         self.validate_name(span, name);
         let params = self.params(function);

@@ -418,16 +418,26 @@ impl ErrorKind {
         match self {
             ErrorKind::Io { operation } => write!(f, "{operation} failed"),
             ErrorKind::NoResources { operation } => {
-                let remedy = "raise the limit (`ulimit -n`, `ulimit -v`) or close others";
-                write!(f, "{operation}: this process has no room for it: {remedy}")
+                let remedy = "raise this process's limit (`ulimit -n`, `ulimit -v`), or close \
+                              other files";
+                write!(
+                    f,
+                    "{operation}: too many files are open, or there is no memory for it: \
+                           {remedy}"
+                )
             }
             ErrorKind::Full => {
-                let read = "until then it is read, exported and backed up to another disk as ever";
-                let ways = "compaction gives back what retention and outboxes do not keep";
-                write!(f, "no space left: free some and reopen the database ({ways}; {read})")
+                let read = "until then the database can be read, exported and backed up to another \
+                            disk";
+                let ways = "compaction frees what neither retention nor an outbox keeps";
+                write!(
+                    f,
+                    "no space left on the disk: free some and reopen the database ({ways}; \
+                           {read})"
+                )
             }
             ErrorKind::Target { operation } => write!(f, "{operation} failed"),
-            ErrorKind::Stopped => f.write_str("stopped in order, as was asked for"),
+            ErrorKind::Stopped => f.write_str("stopped in order, as requested"),
             ErrorKind::Locked => f.write_str("another process has the database open"),
             ErrorKind::ReadOnly => {
                 f.write_str("the database was opened for reading: open it for writing to change it")
@@ -443,37 +453,44 @@ impl ErrorKind {
     /// Prints a failure about a backup, or about a restore from one.
     fn fmt_backup(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ErrorKind::IsBackup => f.write_str("it is a backup: restore makes a database of it"),
+            ErrorKind::IsBackup => f.write_str(
+                "it is a backup, not a database: restore a database \
+                                                from it",
+            ),
             ErrorKind::Unfinished { is_backup: true } => {
-                f.write_str("it is a backup that was not finished: back up into it again")
+                f.write_str("it is an unfinished backup: back up into it again")
             }
             ErrorKind::Unfinished { is_backup: false } => f.write_str(
-                "not a database yet: what made or restored it was cut short, and can be run again",
+                "not a database yet: its creation or its restore was cut short; run that again",
             ),
             ErrorKind::NotItsBackup { found } => {
                 let remedy = "back up into a directory that is missing or empty";
                 write!(f, "not an earlier backup of this database ({found}): {remedy}")
             }
             ErrorKind::BackupCut { found, expected } => {
-                write!(f, "the backup was cut: it ends at {found}, and had all up to {expected}")
+                write!(f, "the backup was cut: it ends at {found}, and once ended at {expected}")
             }
             ErrorKind::BackupBeyond { found, recorded } => write!(
                 f,
-                "the backup has a record of its end, {recorded}, and goes on to {found}: an \
-                 earlier program was cut short while it brought it up to date, or wrote to it as \
-                 to a database, and nothing vouches for what is behind"
+                "the backup continues to {found}, behind its recorded end, {recorded}: an earlier \
+                 version of this program was cut short while it updated the backup, or wrote to it \
+                 as to a database; nothing confirms the frames behind the recorded end"
             ),
             ErrorKind::TimesOutOfOrder(disorder) => write!(f, "{disorder}"),
             ErrorKind::NotABoundary { found, before, behind } => {
-                write!(f, "no frame starts or ends at {found}: one does at {before}")?;
-                behind.map_or(Ok(()), |behind| write!(f, ", and the next at {behind}"))
+                write!(
+                    f,
+                    "no frame of the log starts or ends at {found}: the nearest place before \
+                           it where one does is {before}"
+                )?;
+                behind.map_or(Ok(()), |behind| write!(f, ", the nearest behind it is {behind}"))
             }
             ErrorKind::StatesPruned(pruned) => write!(f, "{pruned}"),
             ErrorKind::NothingThen { first: Some(first) } => {
-                write!(f, "nothing to restore: the first change is of {first}")
+                write!(f, "nothing to restore: the backup's first change is of {first}")
             }
             ErrorKind::NothingThen { first: None } => {
-                f.write_str("nothing to restore: there is no object in it")
+                f.write_str("nothing to restore: the backup has no object")
             }
             _ => Ok(()),
         }
@@ -492,12 +509,12 @@ impl ErrorKind {
                 write!(f, "the index is damaged ({problem}): run check --repair to rebuild it")
             }
             ErrorKind::LogBehind { covered, missing } => {
-                let remedy = "bring the log back, or restore a backup; `check --repair` says what \
-                              would be lost without";
+                let remedy = "put the missing files of the log back, or restore a backup; `check \
+                              --repair` says what would be lost without them";
                 write!(
                     f,
-                    "the log is older than its index, or cut: nothing is at {missing}, and the \
-                     index knows it up to {covered}: {remedy}"
+                    "the log is older than its index, or was cut: it has nothing at {missing}, and \
+                     the index covers it up to {covered}: {remedy}"
                 )
             }
             ErrorKind::Lost(lost) => write!(f, "{lost}"),
@@ -509,13 +526,13 @@ impl ErrorKind {
                 write!(f, "the marker is missing, and there is a log: {remedy}")
             }
             ErrorKind::OtherDatabase { file } => {
-                write!(f, "{file} is a file of another database: bring back this one's")
+                write!(f, "{file} is a file of another database: put back the file of this one")
             }
             ErrorKind::NoState { seq, kept_from } => write!(
                 f,
-                "its newest version {seq} has no state on record: retention kept versions from \
-                 {kept_from} on, and they are not here; restore to a later time, or import a \
-                 capsule of a later version"
+                "retention dropped the state of its newest version here, {seq}: it kept versions \
+                 from {kept_from} on, and this database does not have those; restore to a later \
+                 time, or import a capsule of a later version"
             ),
             _ => Ok(()),
         }
@@ -536,7 +553,7 @@ impl fmt::Display for ErrorKind {
             | ErrorKind::Closed => self.fmt_failed(f),
             ErrorKind::NotADatabase => f.write_str("not a database"),
             ErrorKind::Occupied => {
-                f.write_str("something is in the directory: name one that is missing or empty")
+                f.write_str("the directory is not empty: name one that is missing or empty")
             }
             ErrorKind::IsBackup
             | ErrorKind::Unfinished { .. }
@@ -561,13 +578,14 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the head moved: expected {expected}, found {found}")
             }
             ErrorKind::Moved => f.write_str(
-                "it was moved away, and ended here: import what it became, or take it back",
+                "it was moved to another database and takes no more inputs here: import a later \
+                 capsule of it, or take it back",
             ),
             ErrorKind::HereAlready { seq, found, moved } => here_already(f, *seq, *found, *moved),
             ErrorKind::Diverged { seq, here, there } => write!(
                 f,
-                "it went another way here from version {seq} on: here is {here}, in the capsule \
-                 {there}"
+                "the object's history here and the capsule's differ from version {seq} on: here \
+                 {here}, in the capsule {there}"
             ),
             ErrorKind::Pruned { seq, kept_from } => {
                 write!(
@@ -581,7 +599,7 @@ impl fmt::Display for ErrorKind {
             }
             ErrorKind::Name { found } => {
                 let rule = "1 to 256 bytes without control characters";
-                write!(f, "the name {found:?} cannot be: a name is {rule}")
+                write!(f, "no object can have the name {found:?}: a name is {rule}")
             }
             ErrorKind::NameIsId { name, other } => name_is_id(f, name, *other),
             ErrorKind::TooLarge { found, max } => {
@@ -596,30 +614,42 @@ impl fmt::Display for ErrorKind {
 }
 
 fn name_is_id(f: &mut fmt::Formatter<'_>, name: &str, other: Option<ObjectId>) -> fmt::Result {
-    let remedy = "choose one with a sign that is no hexadecimal digit";
+    let remedy = "choose one with a character that is not a hexadecimal digit";
     match other {
-        Some(id) => write!(f, "the name {name:?} cannot be, as {id} begins so: {remedy}"),
-        None => write!(f, "the name {name:?} cannot be, as it is an id: {remedy}"),
+        Some(id) => write!(
+            f,
+            "no object can have the name {name:?}, because the id {id} begins \
+                               with it: {remedy}"
+        ),
+        None => write!(f, "no object can have the name {name:?}, because it is an id: {remedy}"),
     }
 }
 
 fn here_already(f: &mut fmt::Formatter<'_>, seq: u64, found: u64, moved: bool) -> fmt::Result {
     match found < seq {
-        true => write!(f, "it is here already, newer: version {seq}, not {found}")?,
-        false => write!(f, "it is here already, with all that the capsule has of it")?,
+        true => write!(
+            f,
+            "this database has the object already, and newer: version {seq}, where \
+                           the capsule has {found}"
+        )?,
+        false => write!(
+            f,
+            "this database has the object already, with everything that the capsule \
+                            has"
+        )?,
     }
     match (moved, found < seq) {
         (false, _) => Ok(()),
         (true, true) => write!(
             f,
-            "; it was moved away from here as version {seq}: import what became of it, or take it \
-             back, if it goes on nowhere else"
+            "; it was moved away from here as version {seq}: import a later capsule of it, or take \
+             it back if it continues nowhere else"
         ),
         (true, false) => write!(
             f,
-            "; it was moved away from here as this version {seq}, and whether the capsule is the \
-             one that it left in, or has come back unchanged, cannot be told: if it goes on \
-             nowhere else, take it back"
+            "; it was moved away from here as this version {seq}, so that this may be the capsule \
+             that it left in, or one that came back unchanged: take it back if it continues \
+             nowhere else"
         ),
     }
 }

@@ -35,7 +35,7 @@ fn explain(db: &Database, asked: Asked<'_>, error: Error) -> Failure {
             Failure::new("not-due", format!("{object} is not due: its next wake is at {wake}"))
         }
         ErrorKind::NotDue { wake: None } => {
-            Failure::new("not-due", format!("{object} is not due: it wants no wake"))
+            Failure::new("not-due", format!("{object} is not due: no wake is set"))
         }
         _ => asked.failure(db, error),
     }

@@ -59,7 +59,13 @@ fn explain(db: &Database, id: ObjectId, time: u64, error: Error) -> Failure {
         return error.into();
     };
     let (time, created) = (moment::show(time), moment::show(info.created));
-    Failure::missing("no-version", format!("it has no version of {time}: it was made at {created}"))
+    Failure::missing(
+        "no-version",
+        format!(
+            "the object has no version of {time}: it was created at \
+                                            {created}"
+        ),
+    )
 }
 
 impl At {

@@ -47,8 +47,8 @@ impl Backup {
                 count => Err(Failure::damaged(
                     "mended",
                     format!(
-                        "the backup had lost or changed bytes in {count} of its files, and is \
-                         whole again: do not trust its disk"
+                        "{count} of the backup's files had lost or changed bytes, and were mended: \
+                         do not trust the backup's disk"
                     ),
                 )),
             }
@@ -57,8 +57,8 @@ impl Backup {
 
     fn explained(&self, error: Error) -> Failure {
         let to = self.to.display();
-        let message = "has what it had or all there is, or, if it is new, a part, which `backup` \
-                       goes on with";
+        let message = "is as it was, or up to date, or, if it is new, unfinished; run `backup` \
+                       again to continue";
         Failure::unless_stopped(error, format!("{to} {message}"))
     }
 

@@ -52,16 +52,16 @@ pub(crate) struct Batch {
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future)]
     expires: Option<u64>,
 
-    /// The batch's base, below its nonces and above all that the keys used on its objects before:
-    /// line 1 has the nonce behind it [default: microseconds since 1970]
+    /// The batch's base: line 1 is signed with the nonce base + 1, line 2 with base + 2. It must be
+    /// above all nonces that the keys used on the objects before [default: microseconds since 1970]
     #[arg(long, value_name = "NUMBER", value_parser = number::parse::<u64>)]
     base: Option<u64>,
 
-    /// Continue the batch that has this base, of which something is on record
+    /// Continue the batch that has this base, of which some call is on record
     #[arg(long, value_name = "BASE", value_parser = number::parse::<u64>, conflicts_with = "base")]
     resume: Option<u64>,
 
-    /// Continue although nothing of the batch is on record, so that all of its lines are made
+    /// Continue although no call of the batch is on record, so that all of its calls are made
     #[arg(long, requires = "resume")]
     anew: bool,
 }
@@ -117,7 +117,10 @@ impl Batch {
             }
             if self.resume.is_some() {
                 let Progress { before, made, .. } = progress;
-                let message = format!("{before} lines were on record before, {made} were made now");
+                let message = format!(
+                    "{before} lines were on record already, {made} were called \
+                                       now"
+                );
                 aside::note(printer, "resumed", &message);
             }
             progress.last
@@ -164,7 +167,7 @@ impl Batch {
             let is_over = lines.is_over() || progress.count == Some(progress.line);
             if let Some(signal) = stop::asked().filter(|_| !is_over) {
                 let may = if progress.count.is_some() { "are" } else { "may be" };
-                return Err(Failure::stopped(signal, format!("lines {may} left")));
+                return Err(Failure::stopped(signal, format!("some lines {may} left")));
             }
             let mut group = Vec::new();
             // Makes the lines before a bad line, and reports that line afterwards.
@@ -273,11 +276,12 @@ impl Progress {
         if failure.kind() == record::NO_BATCH {
             return failure;
         }
-        let way = format!("--resume {} goes on", self.base);
+        let way = format!("--resume {} continues the batch", self.base);
         match failure.is_closed_pipe() {
             true => {
-                let message = "nobody reads what is printed any more: some calls behind it may be";
-                Failure::new("stopped", format!("{message} made and others not; {way}"))
+                let message = "the output has no reader any more, and some of the calls that were \
+                               not printed may have been made";
+                Failure::new("stopped", format!("{message}; {way}"))
             }
             false => failure.advised(way),
         }
@@ -292,14 +296,21 @@ fn say_base(base: u64, printer: &mut Printer) -> Result<()> {
             printer.flush()
         }
         false => {
-            aside::note(printer, "batch", &format!("if it is stopped, --resume {base} goes on"));
+            aside::note(
+                printer,
+                "batch",
+                &format!(
+                    "if the batch is stopped, --resume {base} \
+                                                    continues it"
+                ),
+            );
             Ok(())
         }
     }
 }
 
 fn nothing(path: &std::path::Path) -> Failure {
-    Failure::usage(format!("{} has no calls: nothing was made", path.display()))
+    Failure::usage(format!("{} has no calls: nothing was done", path.display()))
 }
 
 fn sign<'a>(
@@ -320,7 +331,12 @@ fn read(db: &Database, line: &Line, base: u64) -> Result<Asked> {
         return Err(about(expected()));
     };
     let nonce = base.checked_add(line.number);
-    let nonce = nonce.ok_or_else(|| about(Failure::usage("the base leaves no nonce for it")))?;
+    let nonce = nonce.ok_or_else(|| {
+        about(Failure::usage(
+            "the batch's base is so high that no \
+                                                          nonce is left for the line",
+        ))
+    })?;
     let arguments = || -> Result<(ObjectId, Vec<Value>)> {
         let id = session::find(db, object)?;
         let snapshot = db.snapshot(id)?;

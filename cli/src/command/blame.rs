@@ -70,13 +70,19 @@ fn show_kept(kept: &Kept, asked: ObjectId) -> String {
 fn show_end(end: TrailEnd) -> String {
     let shown = match end {
         TrailEnd::Changed => "the version before has another value",
-        TrailEnd::Created => "the object began with it",
-        TrailEnd::NewField => "an upgrade made the field: the code before had none",
+        TrailEnd::Created => "the object was created with this value",
+        TrailEnd::NewField => "an upgrade added the field: the code before did not have it",
         TrailEnd::OtherType => "an upgrade gave the field another type",
         TrailEnd::ParentNotHere { object, seq } => {
-            return format!("the fork began with it; version {seq} of {object} is not here");
+            return format!(
+                "the fork was made with this value; version {seq} of {object} is not in \
+                            this database"
+            );
         }
-        TrailEnd::Dropped => "it is as old as this, or older: retention let go what came before",
+        TrailEnd::Dropped => {
+            "the value is as old as this version, or older: retention dropped the \
+                              versions before"
+        }
         _ => "the trail ends here",
     };
     shown.to_string()

@@ -13,7 +13,7 @@ use crate::{keyfile, moment, number, receipt, typed};
 
 /// Call a method of an object
 ///
-/// It is done when its version is durable. A wake that was due runs before it.
+/// The call is done when its version is durable. A wake that was due runs before it.
 #[derive(Debug, Args)]
 pub(crate) struct Call {
     /// The object

@@ -41,7 +41,7 @@ impl Check {
                 let what =
                     words(&repaired).into_iter().map(|(label, told)| format!("{label}: {told}"));
                 let what = what.collect::<Vec<_>>().join(", ");
-                let what = format!("the index is made anew ({what})");
+                let what = format!("the index was rebuilt ({what})");
                 printer.done(what, repair_document(&repaired));
                 Some(repaired)
             }
@@ -53,8 +53,8 @@ impl Check {
             let bar = progress::bytes("checking", 0);
             let report = progress::in_order(bar, |progress| db.check(progress));
             let so_far = match repaired {
-                Some(_) => "of what was not read nothing is known: `check` reads it again",
-                None => "nothing was changed, and of what was not read nothing is known",
+                Some(_) => "the part not yet read was not checked: run `check` again",
+                None => "nothing was changed, and the part not yet read was not checked",
             };
             let report = report.map_err(|error| Failure::unless_stopped(error, so_far))?;
             // A damaged database may not be readable.
@@ -74,8 +74,9 @@ impl Check {
         });
         let advice = match is_of_log {
             true => {
-                "; no repair brings back what the log has lost: restore a backup, or export what \
-                 verifies; an object that lost versions goes on only as a fork of its newest one"
+                "; no repair brings back what the log has lost: restore a backup, or export the \
+                 objects that verify; an object that lost versions continues only as a fork of its \
+                 newest readable one"
             }
             false => "",
         };
@@ -102,13 +103,19 @@ impl Check {
 /// Describes the repair.
 fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
     let compared = match &repaired.compared {
-        Compared::Whole(end) => format!("the log has all that the index had, up to {end}"),
-        Compared::Lost(loss) => format!("what is lost was accepted: {}", loss.loss),
+        Compared::Whole(end) => format!(
+            "the log has everything that the old index knew, up to \
+                                         {end}"
+        ),
+        Compared::Lost(loss) => format!("the loss was accepted: {}", loss.loss),
         Compared::NoIndex => {
-            "there was no index to compare with: what the log lost at its end cannot be told".into()
+            "there was no old index to compare with: whether the log lost its end is unknown".into()
         }
         Compared::Unreadable(why) => {
-            format!("the index told nothing: what the log lost at its end cannot be told ({why})")
+            format!(
+                "the old index could not be read ({why}): whether the log lost its end is \
+                     unknown"
+            )
         }
         _ => String::new(),
     };
@@ -213,7 +220,7 @@ fn print_lost(lost: &Lost, printer: &mut Printer) -> Result<()> {
         ("objects", format!("{}, wholly {}", grouped(loss.object_count), grouped(loss.gone_count))),
         ("versions", grouped(loss.version_count)),
         ("refusals", grouped(loss.refusal_count)),
-        ("counted", if loss.is_counted { "all" } else { "the least that is lost" }.to_string()),
+        ("counted", if loss.is_counted { "all" } else { "at least these" }.to_string()),
     ])?;
     for object in &lost.objects {
         printer.line(&format!("  {}", lost_line(object)))?;
@@ -271,14 +278,17 @@ fn print(
         let like =
             other.map_or("an id".to_string(), |other| format!("the id of {}", short(&other)));
         let whose = short(object);
-        printer.line(&format!("  the name {name:?} of {whose} reads as {like}: use its id"))?;
+        printer.line(&format!(
+            "the name {name:?} of {whose} reads as {like}: refer to it by its \
+                               id"
+        ))?;
     }
     for damage in &report.damage {
         printer.line(&format!("  {damage}"))?;
     }
     more(report.damage_count, report.damage.len(), printer)?;
     if report.lost_count > 0 {
-        printer.line("lost with it")?;
+        printer.line("lost by this damage")?;
         for lost in &report.lost {
             printer.line(&format!("  {lost}"))?;
         }
@@ -287,7 +297,7 @@ fn print(
     match report.consequence_count {
         0 => Ok(()),
         count => {
-            let findings = "other findings, which may all follow from it, are not listed";
+            let findings = "other findings, which may all follow from this damage, are not listed";
             printer.line(&format!("{} {findings}", grouped(count)))
         }
     }

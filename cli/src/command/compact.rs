@@ -42,7 +42,7 @@ fn ended_early(error: Error) -> Failure {
     }
     let Some(Incomplete { done, room_needed }) = incomplete else { return error.into() };
     let segments = grouped(done.segment_count);
-    let stopped = format!("{segments} segments were compacted, the others are as they were");
+    let stopped = format!("{segments} segments were compacted, and the others are unchanged");
     Failure::unless_stopped(error, stopped).with_details(json!({
         "segments": done.segment_count,
         "segments_left": done.left_count,
@@ -108,7 +108,7 @@ impl Compact {
         let Some(from) = compacted.ages_from else { return Ok(()) };
         if from == 0 {
             return printer.line(
-                "nothing is old enough to go by age: all on record is after this host's clock",
+                "nothing was dropped by age: everything on record is later than this host's clock",
             );
         }
         let behind = now.saturating_sub(from);
@@ -118,8 +118,8 @@ impl Compact {
         }
         let behind = moment::show_span(behind);
         printer.line(&format!(
-            "ages are counted from {from}, the newest on record, {behind} before this host's \
-             clock: --trust-clock counts from that"
+            "ages are counted from {from}, the newest time on record, which is {behind} before \
+             this host's clock: --trust-clock counts from the clock instead"
         ))
     }
 
@@ -137,7 +137,11 @@ impl Compact {
             });
         }
         if !self.all && compacted.open_bytes > 0 {
-            remarks.push("the open segment was left as it is: compact --all closes it".to_string());
+            remarks.push(
+                "the open segment was left as it is: `compact --all` closes and compacts \
+                          it"
+                .to_string(),
+            );
         }
         if compacted.held_count > 0 {
             let reason =

@@ -15,9 +15,9 @@ use crate::{aside, files, moment, typed};
 
 /// Create an object
 ///
-/// It is made from a WebAssembly module that carries its schema, and from a policy; it keeps both
-/// unless its policy permits a change. The database is made if there is none, and the output says
-/// so.
+/// The object is made from a WebAssembly module that carries its schema, and from a policy; it
+/// keeps both unless its policy permits a change. The database is made if there is none, and the
+/// output says so.
 #[derive(Debug, Args)]
 pub(crate) struct Create {
     /// The module
@@ -36,7 +36,7 @@ pub(crate) struct Create {
     #[arg(long, value_name = "FILE")]
     guard: Option<PathBuf>,
 
-    /// Say nothing of a policy that can never be changed, and take one that permits nothing
+    /// Accept a policy that can never be changed without a note, and one that permits nothing
     #[arg(long)]
     for_good: bool,
 
@@ -68,7 +68,8 @@ impl Create {
             .map_err(|failure| in_file(failure, &self.policy))?;
         if outlook.permitted.is_empty() && !self.for_good {
             let message = "the policy permits nothing at all, so that nothing could ever be done \
-                           with the object: add a rule that permits something, or say --for-good";
+                           with the object: add a rule that permits something, or confirm with \
+                           --for-good";
             return Err(Failure::new("last-policy", message));
         }
         let made = session.to_be_made();
@@ -97,12 +98,12 @@ impl Create {
         let mut notes = Vec::new();
         if !outlook.dead.is_empty() {
             let rules = outlook.dead.join(", ");
-            notes.push(format!("rules that can never hold, and say why they are there: {rules}"));
+            notes.push(format!("rules that can never hold, and are marked @dormant: {rules}"));
         }
         if !self.for_good && !outlook.is_amendable && !outlook.is_upgradable {
             notes.push(
                 "no rule permits `amend` or `upgrade`: the object can never be changed; \
-                 --for-good says that this is meant"
+                 --for-good confirms that this is meant"
                     .to_string(),
             );
         }

@@ -72,7 +72,7 @@ impl DeadLetters {
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     let mut letters = db.dead_letters().peekable();
     if letters.peek().is_none() {
-        aside::note(printer, "no-letters", "no message came to nothing");
+        aside::note(printer, "no-letters", "there are no dead letters");
         return Ok(());
     }
     if printer.is_json() {
@@ -114,7 +114,7 @@ fn retry(db: &Database, letters: &[DeadLetter], printer: &mut Printer) -> Result
         0 => Ok(()),
         back => {
             let count = letters.len();
-            Err(Failure::refused(format!("{back} of {count} letters came to nothing again")))
+            Err(Failure::refused(format!("{back} of {count} letters could not be delivered again")))
         }
     }
 }
@@ -165,7 +165,7 @@ impl Which {
         for (text, count) in self.letters.iter().zip(fitting) {
             match count {
                 1 => {}
-                0 => return Err(missing(&format!("no dead letter {text:?}"))),
+                0 => return Err(missing(&format!("there is no dead letter {text:?}"))),
                 _ => {
                     return Err(Failure::usage(format!("{text:?} fits {count}: give more digits")));
                 }

@@ -88,7 +88,7 @@ impl Demo {
         let kept = (self.keep || given.is_some()).then(|| stage.directory.display().to_string());
         let row_count = rows.len() as u64;
         if let Some(kept) = &kept {
-            let what = format!("the flights are played into the database {kept}");
+            let what = format!("the flights were played into the database {kept}");
             printer.done(what, serde_json::json!({ "database": kept }));
         }
         let report = Report {
@@ -171,7 +171,7 @@ impl Stage<'_> {
         db.close()?;
         let (count, all) = (grouped(count as u64), grouped(self.rows.len() as u64));
         going_on(format!(
-            "{count} of {all} rows were played, and all that came of them is durable"
+            "{count} of {all} rows were played, and every commit of them is durable"
         ))?;
         Ok(took)
     }

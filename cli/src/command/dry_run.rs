@@ -61,7 +61,7 @@ impl DryRun {
             match told.verdict {
                 Ok(_) => Ok(()),
                 Err(verdict) => {
-                    let message = format!("{} would refuse it: {verdict}", self.object);
+                    let message = format!("{} would refuse the input: {verdict}", self.object);
                     Err(Failure::refused(message).with_details(refusal(&verdict)))
                 }
             }

@@ -34,7 +34,10 @@ pub(crate) struct Dump {
 impl Dump {
     pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
         if self.output.is_none() && (printer.is_json() || std::io::stdout().is_terminal()) {
-            return Err(Failure::usage("memory is not text: name a file with --output"));
+            return Err(Failure::usage(
+                "memory is not text and is not printed: name a file with \
+                                       --output",
+            ));
         }
         session.reading(|db| {
             let id = session::find(db, &self.object)?;

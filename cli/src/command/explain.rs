@@ -107,8 +107,14 @@ fn subject(told: &Explanation, about: About) -> (&'static str, String) {
     let seq = told.seq;
     match about {
         About::Version => ("version", seq.to_string()),
-        About::Refusal(number) => ("refusal", format!("{number}, of what would be version {seq}")),
-        About::DryRun => ("dry run", format!("of what would be version {seq}")),
+        About::Refusal(number) => (
+            "refusal",
+            format!(
+                "{number}, of an input that would have made \
+                                                       version {seq}"
+            ),
+        ),
+        About::DryRun => ("dry run", format!("of an input that would make version {seq}")),
     }
 }
 
@@ -126,7 +132,7 @@ fn done(done: &Done) -> Vec<(&'static str, String)> {
 
 fn decision(told: &Explanation) -> (&'static str, String) {
     match (&told.verdict, &told.policy) {
-        (Ok(_), None) => ("decision", "created: no policy governs that".to_string()),
+        (Ok(_), None) => ("decision", "created: no policy decides on a creation".to_string()),
         (Ok(admission), Some(_)) => {
             let rules = [&admission.rules[..], &admission.migrated].concat();
             ("decision", format!("permitted by {}", rules.join(", ")))
@@ -162,7 +168,7 @@ fn shown(read: &Reading) -> String {
     match &read.value {
         Ok(Some(value)) => value.to_json().to_string(),
         Ok(None) => "none".to_string(),
-        Err(refusal) => format!("not to be read: {refusal}"),
+        Err(refusal) => format!("could not be read: {refusal}"),
     }
 }
 

@@ -33,7 +33,7 @@ pub(crate) struct Export {
     #[arg(long = "move")]
     moves: bool,
 
-    /// Continue here with an object that was moved away; if it continued elsewhere there are two of
+    /// Continue an object here that was moved away; if it continued elsewhere too, there are two of
     /// it
     #[arg(long, conflicts_with_all = ["file", "force", "moves"])]
     take_back: bool,
@@ -72,7 +72,7 @@ impl Export {
         let mut pairs =
             vec![("object", id.to_string()), ("file", file), ("bytes", table::grouped(bytes))];
         let goes_on = match wakes_twice {
-            _ if info.moved => "elsewhere: it ended here until it comes back".to_string(),
+            _ if info.moved => "in another database: it ended here until it comes back".to_string(),
             Some(wake) => {
                 let wake = moment::show(wake);
                 format!("here too, and wakes at {wake} in both places: --move ends it here")
@@ -86,7 +86,13 @@ impl Export {
 
 fn take_back(db: &Database, id: ObjectId, printer: &mut Printer) -> Result<()> {
     if !db.take_back(id)? {
-        return Err(Failure::new("not-moved", format!("object {id}: it was not moved away")));
+        return Err(Failure::new(
+            "not-moved",
+            format!(
+                "object {id} was not moved away: there is \
+                                                      nothing to take back"
+            ),
+        ));
     }
     let document = json!({ "object": id.to_string(), "moved": false });
     printer.done(format!("object {id} goes on here"), document.clone());

@@ -8,9 +8,10 @@ use crate::number;
 use crate::printer::Printer;
 use crate::session::{self, Session};
 
-/// Make an object of a version of another
+/// Make a new object from a version of another
 ///
-/// It begins as the other one was then, with its code and its policy, and has a lineage of its own.
+/// The fork begins as the other object was then, with its code and its policy, and has a lineage of
+/// its own.
 #[derive(Debug, Args)]
 pub(crate) struct Fork {
     /// The object: its name, its id, or the first four digits or more of its id

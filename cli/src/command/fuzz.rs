@@ -82,7 +82,7 @@ impl Fuzz {
         match (&report.broken, stop::asked()) {
             (None, Some(signal)) => {
                 let steps = grouped(report.steps);
-                Err(Failure::stopped(signal, format!("nothing was broken by {steps} steps")))
+                Err(Failure::stopped(signal, format!("no invariant was broken in {steps} steps")))
             }
             (None, None) if report.actions.values().all(|tries| tries.admitted == 0) => {
                 let message = "nothing but creations was ever admitted: no step was held against";
@@ -201,9 +201,9 @@ fn actions(report: &Report) -> Vec<(String, String)> {
     let shown = report.actions.iter().map(|(action, tries)| {
         let (tried, admitted) = (grouped(tries.tried), grouped(tries.admitted));
         let shown = match (tries.tried, tries.admitted) {
-            (0, _) => "never asked for".to_string(),
-            (_, 0) => format!("never admitted, of {tried}"),
-            _ => format!("{admitted} admitted, of {tried}"),
+            (0, _) => "never tried".to_string(),
+            (_, 0) => format!("none of {tried} admitted"),
+            _ => format!("{admitted} of {tried} admitted"),
         };
         (action.clone(), shown)
     });
@@ -232,8 +232,8 @@ fn what(what: &What) -> String {
     match what {
         What::Call { method, arguments } => format!("call {}", words(method, arguments)),
         What::Write { field, value } => format!("write {field}={}", value.to_json()),
-        What::Amend => "amend, to the same policy".to_string(),
-        What::Replay => "replay of what was signed last".to_string(),
+        What::Amend => "amend, with the same policy".to_string(),
+        What::Replay => "replay of the input that was signed last".to_string(),
         What::Wait(ms) => format!("wait {} ms", grouped(*ms)),
     }
 }

@@ -74,8 +74,8 @@ impl History {
             let mut table = Table::new(COLUMNS);
             let mut entries = history.entries()?.peekable();
             if entries.peek().is_none() {
-                let what = if self.refused { "no refusal is" } else { "no version or refusal is" };
-                aside::note(printer, "no-entries", &format!("{what} as asked for"));
+                let what = if self.refused { "no refusal" } else { "no version or refusal" };
+                aside::note(printer, "no-entries", &format!("{what} matches"));
                 return Ok(());
             }
             for entry in entries {

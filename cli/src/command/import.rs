@@ -33,7 +33,8 @@ impl Import {
         // A capsule that is not there leaves no database behind.
         if files::is_stream(&self.file) {
             let file = self.file.display();
-            let problem = "is no plain file: a capsule is read twice; copy it to one first";
+            let problem = "is not a regular file: a capsule is read twice, so copy it to a file \
+                           first";
             return Err(Failure::new("stream", format!("{file} {problem}")));
         }
         open(&self.file)?;
@@ -45,11 +46,11 @@ impl Import {
         let made = made.map(|made| made.display().to_string());
         session.with_new(|db| {
             let id = read(db, &self.file, self.name.as_deref())?;
-            printer.done(format!("object {id} is here"), json!({ "object": id.to_string() }));
+            printer.done(format!("object {id} is imported"), json!({ "object": id.to_string() }));
             let info = db.info(id)?;
             warn_of_policy(db, &info)?;
             let (seq, hash) = (info.seq, info.hash.to_string());
-            let what = format!("object {id} is here, up to version {seq}, hash {hash}");
+            let what = format!("object {id} is imported, up to version {seq}, hash {hash}");
             printer.done(what, json!({ "object": id.to_string(), "seq": seq, "version": hash }));
             if printer.is_json() {
                 let mut document = json!({
@@ -97,7 +98,8 @@ fn warn_of_policy(db: &Database, info: &ObjectInfo) -> Result<()> {
     if let Err(error) = definition.policy.validate() {
         let found = Failure::from(error);
         let found = found.message();
-        let what = "the object goes on by its policy, which this version would not take anew";
+        let what = "the object keeps its policy, which this version of the program would refuse as \
+                    a new one";
         aside::warn("policy", &format!("{what}: {found}"));
     }
     Ok(())

@@ -82,7 +82,7 @@ impl List {
         let is_narrowed = self.name.is_some() || self.code.is_some() || self.after.is_some();
         let is_timed = times.iter().chain([&self.changed_until]).any(Option::is_some);
         match is_narrowed || is_timed || self.limit == Some(0) {
-            true => "no object is as asked for",
+            true => "no object matches",
             false => "the database has no object",
         }
     }

@@ -12,22 +12,22 @@ use crate::{aside, moment, number, progress, receipt, stop};
 
 /// Print the outputs of all objects that the outbox has not given yet, oldest first
 ///
-/// They count as given once all of them are printed; if that fails, they are given again. Each has
-/// a token, by which a program can recognize an output that it has seen. While the outbox exists,
-/// no version is dropped whose outputs it has not given. Without a name, lists the outboxes, with
-/// what each holds back.
+/// The outputs count as given once all of them are printed; if that fails, they are given again.
+/// Each has a token, by which a program can recognize an output that it has seen. While the outbox
+/// exists, no version is dropped whose outputs it has not given. Without a name, lists the
+/// outboxes, with what each holds back.
 #[derive(Debug, Args)]
 pub(crate) struct Outbox {
     /// The name of the outbox: each outbox gives every output
     name: Option<String>,
-    /// Make the outbox, which must not be there yet: it is given all outputs that there still are
+    /// Make the outbox, which must not exist yet: it gives all outputs that are still on record
     #[arg(long, requires = "name")]
     new: bool,
     /// Give at most this many
     #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>,
           default_value_t = 1000)]
     limit: usize,
-    /// Let them count as not given
+    /// Print the outputs without counting them as given
     #[arg(long, requires = "name")]
     peek: bool,
     /// Remove the outbox: nothing is kept for it any more
@@ -54,12 +54,12 @@ impl Outbox {
             (true, false) => db.outbox(name)?,
             (false, true) => {
                 let made = db.create_outbox(name)?;
-                let what = format!("the outbox {name:?}, which has given nothing yet");
+                let what = format!("the outbox {name:?} is made, and has given nothing yet");
                 printer.done(what, json!({ "outbox": name, "new": true }));
                 made
             }
             (true, true) => {
-                let message = format!("there is an outbox {name:?} already: leave --new out");
+                let message = format!("the outbox {name:?} exists already: leave --new out");
                 return Err(Failure::new("exists", message));
             }
             (false, false) => return Err(no_outbox(name)),
@@ -92,7 +92,7 @@ impl Outbox {
             table.end(printer)?;
         }
         if last.is_none() && self.limit > 0 {
-            aside::note(printer, "no-outputs", "no output is new");
+            aside::note(printer, "no-outputs", "there are no new outputs");
         }
         if let Some(place) = last.filter(|_| !self.peek) {
             printer.flush()?;
@@ -106,7 +106,7 @@ impl Outbox {
 }
 
 fn no_outbox(name: &str) -> Failure {
-    let ways = "`outbox` lists those that there are, and --new makes one";
+    let ways = "`continuant outbox` lists the outboxes, and --new makes one";
     Failure::missing("no-outbox", format!("no outbox {name:?}: {ways}"))
 }
 
@@ -126,7 +126,12 @@ fn remove(db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     let outboxes = db.outbox_status()?;
     if outboxes.is_empty() {
-        aside::note(printer, "no-outboxes", "there is no outbox: `outbox NAME --new` makes one");
+        aside::note(
+            printer,
+            "no-outboxes",
+            "there is no outbox: `continuant outbox NAME --new` \
+                                             makes one",
+        );
         return Ok(());
     }
     if printer.is_json() {

@@ -93,7 +93,7 @@ pub(crate) struct Amend {
     #[command(flatten)]
     files: Files,
 
-    /// Take it even if it permits no amendment, so that it is the object's last
+    /// Accept the policy even if it permits no amendment, so that it is the object's last
     #[arg(long)]
     for_good: bool,
 
@@ -120,9 +120,12 @@ impl Check {
             let told = told.map_err(|error| in_file(error.into(), &self.files.policy))?;
             if told.versions == 0 {
                 let message = match told.dropped {
-                    0 => "the object has no version behind its first to check it with".to_string(),
+                    0 => "the object has no version behind its first to check the policy \
+                          with"
+                        .to_string(),
                     dropped => format!(
-                        "none of the last {dropped} versions is on record whole and of this code"
+                        "none of the last {dropped} versions is whole on record and of the \
+                         object's present code"
                     ),
                 };
                 aside::note(printer, "nothing-checked", &message);
@@ -143,7 +146,7 @@ fn print(told: &Rehearsal, printer: &mut Printer) -> Result<()> {
     let is_last = !told.is_amendable && !told.is_upgradable;
     let yes = |may: bool| match may {
         true => "yes".to_string(),
-        false if is_last => "no: it would be the object's last".to_string(),
+        false if is_last => "no: the policy would be the object's last".to_string(),
         false => "no".to_string(),
     };
     printer.pairs(&[

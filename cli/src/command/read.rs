@@ -78,7 +78,7 @@ impl Read {
             }
             let Value::Record(fields) = state else { return Ok(()) };
             if fields.is_empty() {
-                return printer.line("nothing that they may read");
+                return printer.line("no field that this principal may read");
             }
             let shown = fields
                 .iter()

@@ -17,10 +17,11 @@ use crate::{aside, moment, progress, stop};
 
 /// Make the database, which must be new, from a backup
 ///
-/// It is the same database as of that moment: continue only one of the two. The command prints what
-/// it restored. It fails before it makes anything when the backup does not end where it did, when
-/// nothing existed yet at the time, when retention has dropped the state of an object as of then,
-/// and when the time names no place, because later changes stand before some that are not later.
+/// The new database is the same one as of that moment: continue only one of the two. The command
+/// prints what it restored. It fails before it makes anything when the backup does not end where it
+/// did, when nothing existed yet at the time, when retention has dropped the state of an object as
+/// of then, and when the time names no place, because some later changes stand before others that
+/// are not later.
 #[derive(Debug, Args)]
 pub(crate) struct Restore {
     /// The directory of the backup
@@ -77,25 +78,28 @@ fn explained(error: Error) -> Failure {
     match *error.kind() {
         ErrorKind::NothingThen { first } => {
             let when = match first {
-                Some(first) => format!("its first change is of {}", moment::show(first)),
-                None => "it has no object".to_string(),
+                Some(first) => format!("the backup's first change is of {}", moment::show(first)),
+                None => "the backup has no object".to_string(),
             };
-            let ways = "a later --until, or --allow-empty for a database without objects";
+            let ways = "give a later --until, or --allow-empty for a database without objects";
             Failure::missing("nothing", format!("{place}nothing to restore: {when}; {ways}"))
         }
         ErrorKind::Stopped => {
-            let done = "nothing was restored, and nothing is left of it";
+            let done = "nothing was restored, and nothing is left behind";
             Failure::stopped(stop::asked().unwrap_or_default(), done)
         }
         ErrorKind::TimesOutOfOrder(ref disorder) => out_of_order(disorder, &place),
         ErrorKind::StatesPruned(ref pruned) => without_states(pruned, &place),
         ErrorKind::BackupBeyond { found, recorded } => Failure::from(error).advised(format!(
-            "bring it up to date with `backup` if there is the database, or restore with \
-             --until-position {recorded}, or as it was asked, up to {found}, with \
-             --accept-end {found} too"
+            "bring it up to date with `continuant backup` if the database is still there; else \
+             restore up to the recorded end with --until-position {recorded}, or up to {found} \
+             with --accept-end {found}"
         )),
         ErrorKind::BackupCut { found, .. } => {
-            let ways = format!("another backup, or --accept-end {found} for what there is");
+            let ways = format!(
+                "restore from another backup, or accept what is left with \
+                                --accept-end {found}"
+            );
             Failure::from(error).advised(ways)
         }
         // Only the directory of the new database must be empty.
@@ -113,10 +117,10 @@ fn explained(error: Error) -> Failure {
 fn out_of_order(disorder: &Disorder, place: &str) -> Failure {
     let Disorder { until, later, later_time, end, end_time } = *disorder;
     let message = format!(
-        "{place}the log is not in the order of its times, as a clock was ahead or went back, so {} \
-         names no place in it: --until-position {later} stops before the first later change, of \
-         {}; --until-position {end} behind the last one that is not later, of {}, and has later \
-         ones before it",
+        "{place}the log is not in the order of its times, because a clock was ahead or went back, \
+         so that {} names no place in it: --until-position {later} stops before the first later \
+         change, of {}; --until-position {end} stops behind the last change that is not later, of \
+         {}, and includes later ones before it",
         moment::show(until),
         moment::show(later_time),
         moment::show(end_time),
@@ -138,14 +142,14 @@ fn without_states(pruned: &StatesPruned, place: &str) -> Failure {
     let earliest = match pruned.earliest {
         Some((from, time)) => {
             let time = time.map_or(String::new(), |time| format!(", {}", moment::show(time)));
-            format!("all have theirs from --until-position {from} on{time}")
+            format!("from --until-position {from} on{time}, all objects have their state")
         }
-        None => "there is no later place where all have theirs".to_string(),
+        None => "at no later place do all objects have their state".to_string(),
     };
-    let whose = format!("the state of {} objects as of then", grouped(pruned.count));
+    let whose = format!("the state that {} objects had at that time", grouped(pruned.count));
     let message = format!(
         "{place}retention has dropped {whose}: {named}{more}; {earliest}; --allow-pruned restores \
-         their lineage alone"
+         the lineage of these objects without it"
     );
     let objects = pruned.objects.iter().map(
         |object| json!({ "object": object.id.to_string(), "name": object.name, "seq": object.seq }),
@@ -189,7 +193,9 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
             format!("the backup's record of its end, {end}, of {}", moment::show(time))
         }
         WitnessedBy::Index(end) => format!("its index, up to {end}"),
-        _ => "nothing: an older backup has no record of its end, and may have been cut".to_string(),
+        _ => "nothing: a backup of an older program has no record of its end, so it may have been \
+              cut"
+        .to_string(),
     };
     let mut pairs = vec![
         ("database", to.to_string()),
@@ -201,14 +207,14 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
         ("frames", grouped(contents.frame_count)),
         ("left out", format!("{} frames", grouped(report.left_out))),
         ("bytes", grouped(report.bytes)),
-        ("vouched by", witness),
+        ("end confirmed by", witness),
     ];
     if report.beyond > 0 {
-        pairs.push(("not vouched for", format!("{} frames behind that", grouped(report.beyond))));
+        pairs.push(("not confirmed", format!("{} frames behind that end", grouped(report.beyond))));
     }
     if report.pruned > 0 {
         let count = grouped(report.pruned);
-        pairs.push(("without state", format!("{count} objects: retention dropped it")));
+        pairs.push(("without state", format!("{count} objects, whose state retention dropped")));
     }
     printer.pairs(&pairs)
 }

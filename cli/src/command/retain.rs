@@ -40,17 +40,22 @@ impl Retain {
             if let Some(rule) = self.rule() {
                 db.set_retention(object, rule)?;
                 let whose = object.map_or("objects".to_string(), |id| format!("object {id}"));
-                let what = format!("the rule of how much history of {whose} is kept");
+                let what = format!("the retention rule of {whose} is set");
                 printer.done(what, document(object, rule));
                 if rule == before {
-                    aside::note(printer, "same-rule", "as much was kept before: nothing changes");
+                    aside::note(
+                        printer,
+                        "same-rule",
+                        "the rule is the same as before: nothing \
+                                                       changes",
+                    );
                 }
             }
             let rule = db.retention(object)?;
             if printer.is_json() {
                 return printer.document(&document(object, rule));
             }
-            let every = || "every one without a rule of its own".to_string();
+            let every = || "every object without a rule of its own".to_string();
             let object = object.map_or_else(every, |id| id.to_string());
             printer.pairs(&[("object", object), ("kept", show(rule))])
         };

@@ -22,7 +22,7 @@ use crate::{aside, files, moment, progress, stop, vitals};
 /// The longest wait before the clock is read again: it may be set meanwhile.
 const WAIT_MAX: Duration = Duration::from_secs(1);
 
-/// Run own cycles: those that are due, or all that come due in a while
+/// Run the objects' own cycles: those that are due, or all that come due in a while
 ///
 /// Nothing else has to run for objects to be woken: a line in a crontab is enough. Prints what each
 /// woken object did, and which are overdue: a refused wake is tried again, with pauses that double
@@ -38,7 +38,7 @@ pub(crate) struct Run {
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span)]
     span: Option<u64>,
 
-    /// Stay until then, and run each cycle when it is due
+    /// Stay until this time, and run each cycle when it is due
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future, conflicts_with = "span")]
     until: Option<u64>,
 
@@ -95,7 +95,7 @@ impl Run {
             if !woken.is_empty() {
                 let what = format!("{} objects were woken", grouped(woken.len() as u64));
                 let document = json!({ "woken": woken.len() });
-                printer.done(format!("{what}: their histories have what they did"), document);
+                printer.done(format!("{what}: `continuant history` shows what each did"), document);
             }
             let any = print(db, woken, printer)?;
             let waits = print_overdue(db, printer)? | print_held(db, printer)?;
@@ -180,7 +180,10 @@ impl Run {
             Err(failure) => {
                 if did_before {
                     let message = failure.message();
-                    let message = format!("{message}; cycles go on, and so does trying");
+                    let message = format!(
+                        "{message}; cycles continue, and the metrics are tried \
+                                           again"
+                    );
                     aside::warn("metrics", &message);
                 }
                 false
@@ -289,11 +292,11 @@ fn print(db: &Database, woken: BTreeMap<ObjectId, Sleeper>, printer: &mut Printe
 /// Returns a line saying that nothing ran, and when the next cycle is due.
 fn none_due(db: &Database) -> String {
     match (db.wake_count() as u64, db.next_wake()) {
-        (_, None) => "no object was due, and none wants to be woken".to_string(),
-        (1, Some(next)) => format!("no object was due: the one wake is at {}", moment::show(next)),
+        (_, None) => "no object was due, and no wake is set".to_string(),
+        (1, Some(next)) => format!("no object was due: the only wake is at {}", moment::show(next)),
         (count, Some(next)) => {
             let (count, next) = (grouped(count), moment::show(next));
-            format!("no object was due: of {count} wakes the next is at {next}")
+            format!("no object was due: the next of {count} wakes is at {next}")
         }
     }
 }
@@ -307,10 +310,16 @@ fn print_overdue(db: &Database, printer: &mut Printer) -> Result<bool> {
             Cause::Refused(verdict) => ("refused", format!("refused: {verdict}")),
             Cause::Ahead(by) => {
                 let by = moment::show_span(*by);
-                ("ahead", format!("it is {by} ahead of this host's clock: --ahead lets it in"))
+                (
+                    "ahead",
+                    format!(
+                        "the object's time is {by} ahead of this host's clock: --ahead \
+                                   accepts that"
+                    ),
+                )
             }
             Cause::Failed(problem) => ("failed", format!("failed: {problem}")),
-            _ => ("other", "it made no version".to_string()),
+            _ => ("other", "the wake made no version".to_string()),
         };
         if printer.is_json() {
             printer.document(&json!({

@@ -16,7 +16,7 @@ use crate::refused::Asked;
 use crate::session as database;
 use crate::{aside, keyfile, moment, receipt};
 
-/// Make a session, or open one on an object, to ask in it without signatures
+/// Make a session, or open one on an object, to send inputs in it without signatures
 #[derive(Debug, Subcommand)]
 pub(crate) enum Session {
     New(New),
@@ -91,9 +91,11 @@ fn sooner(object: &str, expires: u64, time: u64, now: u64) -> Option<String> {
     let by = moment::show_span(time.checked_sub(now).filter(|by| *by > 0)?);
     let ends = match expires.checked_sub(time) {
         Some(left) => format!("ends in {}", moment::show_span(left)),
-        None => "has ended already: `session new --for` a longer span makes another".to_string(),
+        None => "has ended already; make one for a longer span with `continuant session new --for \
+                 SPAN`"
+            .to_string(),
     };
-    Some(format!("{object} is {by} ahead of this host's clock, and to it the session {ends}"))
+    Some(format!("{object} is {by} ahead of this host's clock: for it the session {ends}"))
 }
 
 impl Open {

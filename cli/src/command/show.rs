@@ -47,7 +47,7 @@ impl Show {
             let definition = snapshot.definition();
             if let Some(path) = &self.guard {
                 let Some(guard) = definition.policy.guard() else {
-                    return Err(Failure::missing("no-guard", "its policy has no guard"));
+                    return Err(Failure::missing("no-guard", "the object's policy has no guard"));
                 };
                 let fill = |out: &mut dyn std::io::Write| {
                     let written = out.write_all(guard.wasm());
@@ -77,7 +77,7 @@ impl Show {
             pairs.push(("created", moment::show(info.created)));
             pairs.extend(version(&snapshot, db.now()));
             pairs.push(("next wake", info.wake.map_or("none".to_string(), moment::show)));
-            let moved = "moved away, until a capsule of what it became is imported";
+            let moved = "in another database, until a later capsule of it is imported here";
             pairs.extend(info.moved.then(|| ("goes on", moved.to_string())));
             pairs.push(("refusals", info.refusal_count.to_string()));
             pairs.push(("package", definition.schema.package().to_string()));

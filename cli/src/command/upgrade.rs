@@ -48,7 +48,7 @@ pub(crate) struct Upgrade {
     #[arg(conflicts_with_all = ["expires", "parent", "dry_run"])]
     all_of: Option<String>,
 
-    /// The policy from then on: Cedar text [default: the one that the object has]
+    /// The object's new policy: Cedar text [default: the one that the object has]
     #[arg(long, value_name = "FILE")]
     policy: Option<PathBuf>,
 
@@ -57,7 +57,8 @@ pub(crate) struct Upgrade {
     #[arg(long, value_name = "FILE", requires = "policy")]
     guard: Option<PathBuf>,
 
-    /// Take a policy too that permits no amendment and no upgrade, so that it is the object's last
+    /// Accept a policy that permits neither an amendment nor an upgrade, so that it is the object's
+    /// last
     #[arg(long)]
     for_good: bool,
 
@@ -77,7 +78,11 @@ impl Upgrade {
             if let Some(from) = &self.all_of {
                 let from = session::find_code(db, from)?;
                 if from == to.code() {
-                    return Err(Failure::usage(format!("{} is that code", self.module.display())));
+                    return Err(Failure::usage(format!(
+                        "{} is the code that the objects have \
+                                                       already",
+                        self.module.display()
+                    )));
                 }
                 let fleet = db.upgrade_all(from, &to);
                 let fleet = secrets.keys().iter().fold(fleet, |fleet, key| fleet.signed(key));
@@ -86,7 +91,7 @@ impl Upgrade {
             let object = self.object.as_deref().expect("without a code there is an object");
             let id = session::find(db, object)?;
             if db.info(id)?.code == to.code() && self.policy.is_none() {
-                let message = format!("{object} has this code already: nothing was done");
+                let message = format!("{object} has this code already: nothing changes");
                 aside::note(printer, "same-code", &message);
                 return Ok(());
             }
@@ -102,9 +107,12 @@ impl Upgrade {
             }
             let told = self.signing.sign(db, upgrade, &secrets)?.dry_run()?;
             explain::print(&told, About::DryRun, db.snapshot(id)?.definition(), printer)?;
-            told.verdict
-                .map(drop)
-                .map_err(|verdict| Failure::refused(format!("{object} would refuse it: {verdict}")))
+            told.verdict.map(drop).map_err(|verdict| {
+                Failure::refused(format!(
+                    "{object} would refuse the upgrade: \
+                                                             {verdict}"
+                ))
+            })
         };
         match self.dry_run && self.all_of.is_none() {
             true => session.reading(upgrade),
@@ -139,7 +147,8 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
         count += 1;
     }
     if count == 0 {
-        let ways = "`list --json` shows what each has, and what was upgraded has the new one";
+        let ways = "`continuant list --json` shows each object's code; objects that were upgraded \
+                    have the new one";
         return Err(Failure::missing("no-code", format!("no object has the code {from}: {ways}")));
     }
     let bar = progress::bar("upgrading", count);
@@ -162,7 +171,7 @@ fn roll_out(db: &Database, from: CodeHash, fleet: Fleet<'_>, printer: &mut Print
     summary.print(printer)?;
     match stop::asked() {
         Some(signal) => {
-            let left = "the objects above are done; given again, it goes on";
+            let left = "the objects above are done; run the command again for the others";
             Err(Failure::stopped(signal, left))
         }
         None => summary.end(),
@@ -175,7 +184,13 @@ impl Summary {
         let kept = self.refused.len() + self.failed.len();
         let document = json!({ "upgraded": self.upgraded, "kept": kept });
         let upgraded = grouped(self.upgraded);
-        printer.done(format!("{upgraded} objects are upgraded, {kept} stay as they are"), document);
+        printer.done(
+            format!(
+                "{upgraded} objects are upgraded, and {kept} are \
+                              unchanged"
+            ),
+            document,
+        );
     }
 
     fn print(&self, printer: &mut Printer) -> Result<()> {
@@ -199,8 +214,8 @@ impl Summary {
     fn end(&self) -> Result<()> {
         match self.refused.len() + self.failed.len() {
             0 => Ok(()),
-            1 => Err(Failure::refused("1 object stays as it is")),
-            kept => Err(Failure::refused(format!("{kept} objects stay as they are"))),
+            1 => Err(Failure::refused("1 object was not upgraded")),
+            kept => Err(Failure::refused(format!("{kept} objects were not upgraded"))),
         }
     }
 }
@@ -225,7 +240,7 @@ fn alike(kept: &[(ObjectId, Error)]) -> Vec<(String, String)> {
     });
     let mut shown: Vec<_> = shown.collect();
     if more > 0 {
-        shown.push(("others".to_string(), format!("for {more} more reasons: --json has them")));
+        shown.push(("others".to_string(), format!("{more} more reasons, which --json prints")));
     }
     shown
 }

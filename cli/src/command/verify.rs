@@ -17,7 +17,7 @@ use crate::table::{Align, Table, grouped};
 use crate::{aside, progress, stop};
 
 /// The remark on a lineage of which only a part was verified.
-const UNKNOWN: &str = "whether all of the lineage verifies is not known";
+const UNKNOWN: &str = "only a part was verified: the rest of the lineage may or may not verify";
 /// The extension of a capsule's file.
 const CAPSULE_EXTENSION: &str = "continuant";
 /// The number of objects that are verified together: their findings are held in memory.
@@ -58,7 +58,8 @@ impl Verify {
             let id = session::find(db, target)?;
             if is_file {
                 return Err(Failure::usage(format!(
-                    "{target:?} is an object and a file: give ./{target}, or the object's id, {id}"
+                    "{target:?} is both an object and a file: give ./{target} for the file, or the \
+                     object's id, {id}"
                 )));
             }
             let bar = progress::bar("verifying", 0);
@@ -86,7 +87,13 @@ fn is_missing(failure: &Failure) -> bool {
 fn nothing(target: &str, failure: Failure) -> Failure {
     let looks_like_a_path = target.contains('/') || Path::new(target).extension().is_some();
     match looks_like_a_path {
-        true => Failure::missing("no-file", format!("there is no file {target}, nor an object")),
+        true => Failure::missing(
+            "no-file",
+            format!(
+                "there is neither a file nor an object \
+                                                     {target}"
+            ),
+        ),
         false => failure.about(format!("there is no file {target}")),
     }
 }
@@ -132,7 +139,7 @@ fn print(
     }
     pairs.extend(guarded(verified, replay));
     pairs.extend(verified.fork_of.map(|(object, seq)| {
-        ("begins as", format!("version {seq} of {object}, which its own lineage proves"))
+        ("begins as", format!("version {seq} of {object}; that object's own lineage is the proof"))
     }));
     pairs.extend([
         ("refusals", grouped(verified.refusals)),
@@ -148,7 +155,13 @@ fn guarded(verified: Verified, replay: Replay) -> Option<(&'static str, String)>
     let count = grouped(verified.guarded);
     (verified.guarded > 0).then(|| match replay {
         Replay::Yes => ("permitted by a guard", count),
-        Replay::No => ("permitted by a guard", format!("{count}, not asked: --replay asks it")),
+        Replay::No => (
+            "permitted by a guard",
+            format!(
+                "{count}, not verified: --replay asks the \
+                                                        guard again"
+            ),
+        ),
     })
 }
 
@@ -253,7 +266,7 @@ fn all(db: &Database, replay: Replay, printer: &mut Printer) -> Result<()> {
     let (failed, count) = (grouped(sum.failed), grouped(sum.objects));
     if let Some(signal) = stop::asked().filter(|_| !is_whole) {
         table.end(printer)?;
-        let found = format!("of {count} objects so far {failed} do not verify");
+        let found = format!("{failed} of the {count} objects so far do not verify");
         return Err(Failure::stopped(signal, found));
     }
     if sum.failed > 0 {

@@ -124,7 +124,7 @@ fn a_batch_whose_output_nobody_reads_any_more_says_how_to_go_on() {
     let output = terminal.command(line).stdout(writer).output().unwrap();
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{stderr}");
-    assert!(stderr.ends_with("--resume 77 goes on\n"), "{stderr}");
+    assert!(stderr.ends_with("--resume 77 continues the batch\n"), "{stderr}");
     assert!(count(&terminal, "visits") < 1000, "it is not all made");
     let resumed = terminal.run("batch calls.jsonl --sign owner.key --resume 77");
     assert_eq!(resumed.code, Some(3), "{}", resumed.stderr);
@@ -139,9 +139,9 @@ fn what_is_resumed_is_the_same_batch_and_nothing_came_between() {
     terminal.write("longer.jsonl", line(3, 1));
     terminal.write("others.jsonl", line(2, 7));
     let other = terminal.run("batch others.jsonl --sign owner.key --resume 1000");
-    let told = "error: line 1: increment of the object has its nonce: these are not the lines";
+    let told = "error: line 1: another input of the object, increment, has the line's nonce";
     assert!(other.stderr.contains(told), "{}", other.stderr);
-    assert!(other.stderr.ends_with("; --resume 1000 goes on\n"), "{}", other.stderr);
+    assert!(other.stderr.ends_with("; --resume 1000 continues the batch\n"), "{}", other.stderr);
     assert_eq!((other.code, other.stdout.as_str()), (Some(2), ""));
     terminal.run("call visits increment 1 --sign owner.key --nonce 5000").done();
     let passed = terminal.run("batch longer.jsonl --sign owner.key --resume 1000");
@@ -150,7 +150,10 @@ fn what_is_resumed_is_the_same_batch_and_nothing_came_between() {
     };
     assert_eq!(first, "line 1: version 1, result 1, on record");
     assert_eq!(second, "line 2: version 2, result 2, on record");
-    assert!(third.starts_with("line 3: it is not on record, and a call under"), "{third}");
+    assert!(
+        third.starts_with("line 3: the call is not on record, and cannot be made in this batch"),
+        "{third}"
+    );
     assert_eq!(passed.code, Some(1), "{}", passed.stderr);
     let used = terminal.run("batch calls.jsonl --sign owner.key --base 1000");
     assert_eq!(used.code, Some(2));
@@ -159,7 +162,7 @@ fn what_is_resumed_is_the_same_batch_and_nothing_came_between() {
     assert_eq!((next.code, count(&terminal, "visits")), (Some(0), 5));
     let history = terminal.run("history visits --refused");
     assert_eq!((history.code, history.stdout.as_str()), (Some(0), ""), "nothing was refused");
-    assert_eq!(history.stderr, "note: no refusal is as asked for\n");
+    assert_eq!(history.stderr, "note: no refusal matches\n");
 }
 
 /// A wrong base, and a wrong key, had every line made again.
@@ -193,13 +196,16 @@ fn what_is_resumed_is_on_record_or_nothing_is_made() {
             let start = format!("error: nothing of a batch with the base {base}, signed by ");
             assert!(told.starts_with(&start), "{calls} {options}: {told}");
             assert!(told.contains("is on record of the 2 objects that the lines name"), "{told}");
-            let end = format!("--resume {base} --anew makes all of its lines");
+            let end = format!("--resume {base} --anew makes all of its calls");
             assert!(told.ends_with(&end), "{calls} {options}: {told}");
             assert_eq!(counts(), made, "{calls} {options}");
         }
     }
     let anew = terminal.run("batch calls.jsonl --sign owner.key --resume 2000 --anew");
-    assert!(anew.stderr.ends_with("0 lines were on record before, 3 were made now\n"), "{anew:?}");
+    assert!(
+        anew.stderr.ends_with("0 lines were on record already, 3 were called now\n"),
+        "{anew:?}"
+    );
     assert_eq!((anew.code, counts()), (Some(0), (made.0 * 2, made.1 * 2)));
     let again = terminal.run("batch calls.jsonl --sign owner.key --resume 2000").done();
     assert!(again.lines().all(|line| line.ends_with(", on record")), "{again}");
@@ -227,12 +233,12 @@ fn calls_come_from_a_pipe_too_and_from_none_nothing_is_made() {
     let (code, stdout, stderr) = run(&format!("{call}\n{call}nonsense\n{call}"));
     assert_eq!((code, stdout.lines().count()), (Some(2), 2), "{stdout}{stderr}");
     assert!(stderr.contains("line 4: expected a JSON array"), "{stderr}");
-    assert!(stderr.ends_with("; --resume 1000 goes on\n"), "{stderr}");
+    assert!(stderr.ends_with("; --resume 1000 continues the batch\n"), "{stderr}");
     assert_eq!(count(&terminal, "visits"), 2);
     let (code, _, stderr) = run("\n \n");
     assert_eq!(code, Some(2));
-    assert!(stderr.ends_with("error: - has no calls: nothing was made\n"), "{stderr}");
+    assert!(stderr.ends_with("error: - has no calls: nothing was done\n"), "{stderr}");
     terminal.write("empty.jsonl", "");
     let empty = terminal.run("batch empty.jsonl --sign owner.key");
-    assert_eq!(empty.stderr, "error: empty.jsonl has no calls: nothing was made\n");
+    assert_eq!(empty.stderr, "error: empty.jsonl has no calls: nothing was done\n");
 }

@@ -81,7 +81,7 @@ fn compaction_counts_ages_from_the_newest_on_record_unless_the_clock_is_trusted(
     assert_eq!(compacted["versions_dropped"], 0, "{compacted}");
     assert!(compacted["ages_from"].is_string(), "{compacted}");
     let shown = terminal.run("compact").done();
-    assert!(shown.contains("--trust-clock counts from that"), "{shown}");
+    assert!(shown.contains("--trust-clock counts from the clock instead"), "{shown}");
     terminal.run("at visits 1").done();
     let compacted = &json(&terminal, "compact --trust-clock")[0];
     assert!(compacted["versions_dropped"].as_u64().unwrap() > 100, "{compacted}");
@@ -145,12 +145,12 @@ fn a_session_of_an_object_that_is_ahead_ends_sooner_and_that_is_said() {
     assert_eq!(opened.code, Some(0), "{opened:?}");
     let note = "note: visits is 3m";
     assert!(opened.stderr.starts_with(note), "{opened:?}");
-    assert!(opened.stderr.contains("and to it the session ends in 5"), "{opened:?}");
+    assert!(opened.stderr.contains("for it the session ends in 5"), "{opened:?}");
     let expired = open("ahead", "short");
     assert_eq!(expired.code, Some(3), "{expired:?}");
     assert!(expired.stderr.starts_with(note), "{expired:?}");
-    assert!(expired.stderr.contains("and to it the session has ended already"), "{expired:?}");
-    let told = "ahead of this host's clock, and counts by its own time (";
+    assert!(expired.stderr.contains("for it the session has ended already"), "{expired:?}");
+    let told = "ahead of this host's clock, and decides what has expired (";
     assert!(expired.stderr.contains(told), "{expired:?}");
     // An expiry given as a span is as clear.
     let call = "call visits increment 1 --sign owner.key --expires 1m --db ahead";

@@ -308,7 +308,7 @@ fn an_object_is_moved_there_and_back() {
         assert!(told.contains(&format!("goes on  {goes_on}")), "{told}");
     };
     export("first.continuant", "here too: --move ends it here");
-    export("moved.continuant --move", "elsewhere: it ended here until it comes back");
+    export("moved.continuant --move", "in another database: it ended here until it comes back");
     let lines = [
         "show visits",
         "list",
@@ -333,7 +333,7 @@ fn an_object_is_moved_there_and_back() {
     export("parted.continuant --db other", "here too");
     let printed = terminal.run("import parted.continuant");
     assert_eq!(printed.code, Some(1), "{printed:?}");
-    assert!(printed.stderr.contains("it went another way here from version 4 on"), "{printed:?}");
+    assert!(printed.stderr.contains("and the capsule's differ from version 4 on"), "{printed:?}");
     let told = terminal.run("--json export visits again.continuant --move").done();
     let told: Json = serde_json::from_str(&told).unwrap();
     assert_eq!((&told["moved"], &told["wakes_twice"]), (&true.into(), &Json::Null));
@@ -640,7 +640,7 @@ fn a_due_cycle_is_run_by_whoever_comes_by() {
     let stayed = terminal.run("run --for 20ms --json").done();
     assert_eq!(stayed.lines().count(), 1, "{stayed}");
     assert_eq!(terminal.run("get visits count").done(), "2\n");
-    let none = "no object was due, and none wants to be woken\n";
+    let none = "no object was due, and no wake is set\n";
     assert_eq!(terminal.run("run").done(), none);
 }
 

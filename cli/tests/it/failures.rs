@@ -136,7 +136,7 @@ fn an_object_is_named_once() {
 fn a_file_that_is_not_there_is_named_as_one() {
     let terminal = Terminal::with_visits();
     let printed = terminal.run("verify no/such/file.cap");
-    let problem = "error: there is no file no/such/file.cap, nor an object\n";
+    let problem = "error: there is neither a file nor an object no/such/file.cap\n";
     assert_eq!((printed.code, printed.stderr.as_str()), (Some(5), problem));
     let printed = terminal.run("verify guests");
     assert!(printed.stderr.starts_with("error: there is no file guests: no object \"guests\""));
@@ -224,7 +224,11 @@ fn a_prefix_that_fits_several_objects() {
     terminal.run(&format!("show {one}")).done();
     let printed = terminal.run(&format!("show {}", &one[..3]));
     assert_eq!(printed.code, Some(5), "three digits are no id: {printed:?}");
-    assert!(printed.stderr.contains("an id takes four digits"), "{}", printed.stderr);
+    assert!(
+        printed.stderr.contains("the beginning of an id has at least four digits"),
+        "{}",
+        printed.stderr
+    );
 }
 
 /// Regression: a name was looked up before an id, so that one object's name could hide another's
@@ -341,7 +345,11 @@ fn an_import_says_that_a_policy_is_no_longer_taken() {
     for line in ["import old.continuant --db old", "import old.continuant --db older --json"] {
         let taken = terminal.run(line);
         assert_eq!(taken.code, Some(0), "{}", taken.stderr);
-        assert!(taken.stderr.contains("this version would not take anew"), "{}", taken.stderr);
+        assert!(
+            taken.stderr.contains("this version of the program would refuse as a new one"),
+            "{}",
+            taken.stderr
+        );
         assert!(taken.stderr.contains("sesion"), "{}", taken.stderr);
     }
 }

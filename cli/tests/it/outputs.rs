@@ -182,6 +182,6 @@ fn a_capsule_that_comes_through_a_pipe_is_verified() {
     let output = child.wait_with_output().unwrap();
     assert!(output.status.success(), "{output:?}");
     let import = terminal.run("import pipe --db other");
-    assert!(import.code == Some(1) && import.stderr.contains("no plain file"), "{import:?}");
+    assert!(import.code == Some(1) && import.stderr.contains("not a regular file"), "{import:?}");
     assert!(!terminal.path("other").exists());
 }

@@ -132,7 +132,7 @@ fn a_batch_that_is_asked_to_end_behind_its_last_line_is_done() {
         let (stderr, code) = asked_while_it_prints(&terminal, calls, count);
         assert_eq!((code, stderr.as_str()), (Some(0), ""), "{calls}");
     }
-    for (calls, left) in [("calls.jsonl", "lines are left"), ("-", "lines may be left")] {
+    for (calls, left) in [("calls.jsonl", "some lines are left"), ("-", "some lines may be left")] {
         let (stderr, code) = asked_while_it_prints(&terminal, calls, 1025);
         assert_eq!(code, Some(128 + 15), "{calls}: {stderr}");
         let told = format!("stopped by SIGTERM: {left}; --resume ");
@@ -229,11 +229,15 @@ fn what_walks_everything_ends_in_order_when_it_is_asked_to() {
     }
     db.close().unwrap();
     for (line, told) in [
-        ("verify visits --replay", "whether all of the lineage verifies is not known"),
-        ("verify --all --replay", "of 0 objects so far 0 do not verify"),
+        (
+            "verify visits --replay",
+            "only a part was verified: the rest of the lineage may or may \
+                                    not verify",
+        ),
+        ("verify --all --replay", "0 of the 0 objects so far do not verify"),
         ("check", "nothing was changed"),
         ("check --repair", "the index is as it was: `check --repair` makes it anew"),
-        ("compact --all", "segments were compacted, the others are as they were"),
+        ("compact --all", "segments were compacted, and the others are unchanged"),
     ] {
         let mut stopped = None;
         // It may be done before the signal comes, or on its way in or out.

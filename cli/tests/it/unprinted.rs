@@ -126,7 +126,7 @@ const STEPS: &[Step] = &[
         "the file memory;",
         ("dump visits --output memory --force", ""),
     ),
-    step("check --repair", "the index is made anew", ("check", "none")),
+    step("check --repair", "the index was rebuilt", ("check", "none")),
     step("dead-letters drop --all", "1 of 1 letters are dropped", ("dead-letters", "")),
     step("compact --all", " segments compacted", ("get visits count", "5")),
     step(
@@ -141,7 +141,11 @@ const STEPS: &[Step] = &[
         ("verify copy.continuant", ""),
     ),
     step("export visits moved.continuant --move", "ended here; ", ("list", "moved away")),
-    step("import moved.continuant --db there", " is here, up to version ", ("list --db there", "")),
+    step(
+        "import moved.continuant --db there",
+        " is imported, up to version ",
+        ("list --db there", ""),
+    ),
     step("export visits --take-back", " goes on here", ("call visits increment 1", "version")),
     step("demo --flights none.csv --db played", "the database played", ("list --db played", "")),
 ];
@@ -186,7 +190,7 @@ fn what_is_done_is_said_where_its_receipt_cannot_be_printed() {
                      and durable: ";
         let told = told.strip_prefix(start).unwrap_or_else(|| panic!("{line}: {told}"));
         assert!(told.contains(done), "{line}: {told}");
-        assert!(told.ends_with("; do not ask for it again"), "{line}: {told}");
+        assert!(told.ends_with("; do not repeat it"), "{line}: {told}");
         let now = terminal.run(after).done();
         assert!(now.contains(seen), "{line}: {after}: {now}");
     }
@@ -209,7 +213,7 @@ fn what_changes_nothing_just_fails() {
     terminal.write("calls.jsonl", "[\"visits\", \"increment\", 1]\n");
     let batch = unprinted(&terminal, "batch calls.jsonl --sign owner.key --base 7");
     assert_eq!(batch.code, Some(1), "{batch:?}");
-    assert!(batch.stderr.ends_with("; --resume 7 goes on\n"), "{batch:?}");
+    assert!(batch.stderr.ends_with("; --resume 7 continues the batch\n"), "{batch:?}");
     let resumed = terminal.run("batch calls.jsonl --sign owner.key --resume 7").done();
     assert_eq!(resumed, "line 1: version 2, result 6, on record\n");
     // A message of an outbox counts as given once it is printed.
@@ -264,9 +268,9 @@ fn what_is_done_in_part_is_told_of_too() {
     // The third takes none.
     let printed = unprinted(&terminal, &format!("upgrade --all-of {code} second.wasm"));
     assert_eq!(printed.code, Some(3), "{printed:?}");
-    let told = "what was done is durable, but could not be printed: ";
+    let told = "the work is done and durable, but its result could not be printed: ";
     assert!(printed.stderr.contains(told), "{printed:?}");
-    assert!(printed.stderr.contains("2 objects are upgraded, 1 stay as they are"), "{printed:?}");
+    assert!(printed.stderr.contains("2 objects are upgraded, and 1 are unchanged"), "{printed:?}");
     assert!(terminal.run("show fleet").done().contains("object@2.0.0"));
 }
 
@@ -277,7 +281,7 @@ fn a_log_that_is_asked_for_in_other_words_is_warned_of() {
     let output = output.unwrap();
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"0\n"[..]));
-    assert!(stderr.starts_with("warning: CONTINUANT_LOG is not understood"), "{stderr}");
+    assert!(stderr.starts_with("warning: CONTINUANT_LOG is not a filter of the log"), "{stderr}");
 }
 
 #[test]
@@ -296,7 +300,10 @@ fn a_code_cache_that_cannot_be_used_is_a_warning() {
             assert!(String::from_utf8(output.stdout).unwrap().contains(said), "{cache}");
             let start = format!("warning: code cache {cache}: ");
             assert!(stderr.starts_with(&start), "{cache}: {stderr}");
-            assert!(stderr.contains("; modules are compiled anew: CONTINUANT_CODE_CACHE"));
+            assert!(
+                stderr
+                    .contains("; modules are compiled without a cache: set CONTINUANT_CODE_CACHE")
+            );
             assert_eq!(stderr.lines().count(), 1, "{cache}: {stderr}");
         }
     }

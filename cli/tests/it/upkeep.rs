@@ -203,7 +203,8 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothin
     terminal.run("backup trimmed").done();
     let restored = terminal.run(&format!("restore trimmed --db two --until {then}"));
     assert_eq!(restored.code, Some(4), "{}", restored.stdout);
-    let told = "error: trimmed: retention has dropped the state of 1 objects as of then: visits";
+    let told =
+        "error: trimmed: retention has dropped the state that 1 objects had at that time: visits";
     assert!(restored.stderr.starts_with(told), "{}", restored.stderr);
     assert!(!terminal.path("two").exists());
     // The error names the first position from which a state is kept.
@@ -333,7 +334,7 @@ fn an_unfinished_backup_is_said_to_be_one() {
     {
         let told = terminal.run(line);
         assert_eq!(told.code, Some(5), "{line}: {}", told.stderr);
-        let words = "kept: it is a backup that was not finished: back up into it again";
+        let words = "kept: it is an unfinished backup: back up into it again";
         assert!(told.stderr.contains(words), "{line}: {}", told.stderr);
     }
     assert!(!terminal.path("new").exists());

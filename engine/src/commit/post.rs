@@ -101,7 +101,8 @@ impl Post {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) => self.bury(to, &error),
                 Err(error) => {
-                    tracing::error!(%error, "messages are late");
+                    tracing::error!(%error, "messages could not be delivered: they are tried \
+                                             again");
                     self.timer.change(to, None, Some(now.saturating_add(RETRY_MS)));
                 }
             }

@@ -111,7 +111,10 @@ impl Shared {
         match self.post.post_due(self.options.clock.now()) {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::Closed) => {}
-            Err(error) => tracing::error!(%error, "own cycles are late"),
+            Err(error) => {
+                tracing::error!(%error, "due cycles could not be started: they are tried \
+                                                   again")
+            }
         }
     }
 

@@ -156,7 +156,8 @@ fn letters(
 impl Turn<'_> {
     /// Has messages that could not be delivered wait for the timer.
     fn late(&self, error: Error) -> Option<Letter> {
-        tracing::error!(object = %self.resident.id, %error, "messages are late");
+        tracing::error!(object = %self.resident.id, %error, "messages could not be delivered: they \
+                                                             are tried again");
         self.shared.post.retry(self.resident.id);
         None
     }

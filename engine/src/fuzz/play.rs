@@ -360,7 +360,7 @@ impl Play<'_, '_> {
         input.credential.as_ref()?;
         let (_, admitted) = self.signed.as_mut()?;
         let before = std::mem::replace(admitted, true);
-        let twice = "an input is admitted that was admitted before";
+        let twice = "a signed input was admitted a second time";
         (is_replay && before).then(|| Break::new(NO_REPLAY, twice))
     }
 

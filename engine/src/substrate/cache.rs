@@ -59,7 +59,7 @@ impl Cache {
         let made = temporary(directory)?;
         let user = made.as_file().metadata()?.uid();
         if about.uid() != user || about.mode() & WRITTEN_BY_OTHERS != 0 {
-            let problem = "others could put code there: it must be this user's, with mode 0700";
+            let problem = "other users could put code there: make it this user's, with mode 0700";
             return Err(io::Error::new(io::ErrorKind::PermissionDenied, problem));
         }
         let key = match read_key(directory, user)? {
@@ -78,14 +78,15 @@ impl Cache {
         let rest = file.strip_prefix(MAGIC)?;
         let (hash, machine_code) = rest.split_first_chunk()?;
         if *hash != self.hash(&name, machine_code) {
-            tracing::warn!(name, "a file of the code cache is not as it was written");
+            tracing::warn!(name, "a file of the code cache was changed since it was written");
             return None;
         }
         // SAFETY: the bytes are what `Module::serialize` gave in `keep`: their hash is keyed with a
         // secret that this user's processes alone know, and they are in this process's memory since
         // before it was verified. What another version or other settings made is refused.
         let loaded = unsafe { Module::deserialize(engine, machine_code) };
-        let module = loaded.inspect_err(|error| tracing::info!(%error, "machine code is old"));
+        let module =
+            loaded.inspect_err(|error| tracing::info!(%error, "machine code of another version"));
         // The time says when it was last of use. That it does is no condition of using it.
         let _ = opened.set_modified(SystemTime::now());
         module.ok()
@@ -94,7 +95,8 @@ impl Cache {
     /// Keeps the machine code of a module. That it cannot is worth no more than a warning.
     pub(super) fn keep(&self, wasm: &[u8], module: &Module) {
         if let Err(error) = self.write(wasm, module) {
-            tracing::warn!(%error, directory = %self.directory.display(), "the code cache");
+            let directory = self.directory.display();
+            tracing::warn!(%error, %directory, "machine code could not be kept");
         }
     }
 

@@ -91,7 +91,7 @@ fn convert(
 pub(crate) fn validate_method(ident: &Ident) -> Result<String> {
     let name = kebab(ident)?;
     if RESERVED.contains(&name.as_str()) {
-        let message = format!("{name} is a name that an object keeps for itself");
+        let message = format!("the name {name} is reserved");
         return Err(Error::new(ident.span(), message));
     }
     Ok(name)

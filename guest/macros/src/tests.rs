@@ -286,7 +286,7 @@ fn everything_that_is_wrong_is_reported_at_once() {
              is kept",
             "Result<u8,u8> is not a type of a schema here: a step that fails \
              traps: use continuant_guest::trap",
-            "state is a name that an object keeps for itself",
+            "the name state is reserved",
         ],
     );
 }

@@ -338,7 +338,7 @@ impl Lint<'_> {
         if forms.iter().any(may_hold) || is_dormant(self.rule) {
             return;
         }
-        let message = format!("this is never so: the value is from {lowest} to {highest}");
+        let message = format!("this never holds: the value is from {lowest} to {highest}");
         self.find(self.places(&Writ::Number, &number.unsigned_abs().to_string()), &message);
     }
 
@@ -375,7 +375,7 @@ impl Lint<'_> {
         let is_there = self.actions.iter().any(|action| self.has_attribute(action, &path));
         if !is_there && !self.actions.is_empty() {
             let path = path.join(".");
-            let message = format!("no step that the rule is about has `context.{path}`");
+            let message = format!("no step to which this rule applies has `context.{path}`");
             self.never_has(attrs, &message);
         }
     }
@@ -441,8 +441,8 @@ impl Lint<'_> {
             let digits = if is_key { key.eid.as_str() } else { "..." };
             let written = format!("context.signers.contains({digits:?})");
             let message = format!(
-                "a second signature of a lower key evades this: the principal is the lowest of the \
-                 keys that sign; say `{written}` in a condition instead"
+                "a second signature by a lower key evades this, because the principal is the \
+                 lowest of the signing keys: write `{written}` in a condition instead"
             );
             self.find(self.places(&Writ::Entity("Key".to_string()), &key.eid), &message);
         }
@@ -451,8 +451,8 @@ impl Lint<'_> {
     /// Reports a comparison of the signers with a set that is meant to keep out the signers in the
     /// set.
     fn exact_signers(&mut self, keys: &[&Arc<Expr>]) {
-        let message = "another signature evades this, as there is then another set of signers; say \
-                       `context.signers.containsAny([...])`, or `containsAll`, instead";
+        let message = "one more signature evades this, because the set of signers is then another \
+                       one: write `context.signers.containsAny([...])`, or `containsAll`, instead";
         let texts = keys.iter().filter_map(|key| match &***key {
             Expr::Literal(Literal::String(text)) => Some(text.as_str()),
             _ => None,

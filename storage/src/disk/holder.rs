@@ -32,7 +32,7 @@ pub struct LockHolder {
 impl fmt::Display for LockHolder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.pid == std::process::id() {
-            return f.write_str("this process has it open already");
+            return f.write_str("this same process, which has it open already");
         }
         write!(f, "process {}", self.pid)?;
         match self.command.is_empty() {

@@ -129,7 +129,7 @@ impl fmt::Display for Loss {
         write!(
             f,
             "{least}{version_count} versions and {refusal_count} refusals of {object_count} \
-             objects, {gone_count} of them wholly: the log ended at {}, and ends at {}",
+             objects, {gone_count} of them wholly: the log once ended at {}, and now ends at {}",
             self.expected, self.found
         )
     }
@@ -140,8 +140,9 @@ impl fmt::Display for Lost {
         let Lost { loss, token, .. } = self;
         write!(
             f,
-            "the log has lost what was durable: {loss}; nothing was changed. Bring the log back or \
-             restore a backup; `check --repair --accept-loss {token}` goes on without"
+            "the log has lost durable records: {loss}; nothing was changed. Put the missing files \
+             of the log back or restore a backup; `check --repair --accept-loss {token}` continues \
+             without them"
         )
     }
 }

@@ -37,7 +37,7 @@ pub struct PrunedObject {
 impl fmt::Display for StatesPruned {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let verb = if self.count == 1 { "object has" } else { "objects have" };
-        write!(f, "retention has dropped what {} {verb} as of then: ", self.count)?;
+        write!(f, "retention has dropped the state that {} {verb} at that time: ", self.count)?;
         for (index, object) in self.objects.iter().enumerate() {
             let comma = if index > 0 { ", " } else { "" };
             match &object.name {
@@ -50,8 +50,8 @@ impl fmt::Display for StatesPruned {
             f.write_str(" and more")?;
         }
         match self.earliest {
-            Some((place, _)) => write!(f, "; all have their state from {place} on"),
-            None => f.write_str("; there is no later place where all have their state"),
+            Some((place, _)) => write!(f, "; from {place} on, all objects have their state"),
+            None => f.write_str("; at no later place do all objects have their state"),
         }
     }
 }

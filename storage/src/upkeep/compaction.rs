@@ -106,10 +106,10 @@ impl fmt::Display for Incomplete {
         if let Some(bytes) = self.room_needed {
             write!(
                 f,
-                "compacting the next segment takes {bytes} bytes of free space for a while; "
+                "compacting the next segment needs {bytes} bytes of free space while it runs; "
             )?;
         }
-        write!(f, "segments compacted before: {}", self.done.segment_count)
+        write!(f, "segments compacted before that: {}", self.done.segment_count)
     }
 }
 

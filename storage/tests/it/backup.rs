@@ -352,7 +352,7 @@ fn a_backup_that_is_ahead_or_cut_is_turned_away() {
     let earlier = |until: Position, name: &str| {
         restore(&place("backup"), &place(name), Until::Position(until)).unwrap()
     };
-    refused(&earlier(ends[2], "early"), "goes on in log/00000004.log");
+    refused(&earlier(ends[2], "early"), "continues in log/00000004.log");
     refused(&earlier(ends[ends.len() - 2], "late"), "it has another log/00000004.log");
     let cut = |name: &str, bytes: u64| {
         let log = OpenOptions::new().write(true).open(place("backup").join(name)).unwrap();

@@ -303,7 +303,7 @@ fn readers_share_a_database_and_a_writer_has_it_alone() {
     append(&store, &[genesis], &[]).unwrap();
     let error = to_read(&path).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Locked);
-    assert!(error.to_string().contains("this process has it open already"), "{error}");
+    assert!(error.to_string().contains("this same process, which has it open already"), "{error}");
     drop(store);
     let (one, other) = (to_read(&path).unwrap(), to_read(&path).unwrap());
     assert_eq!(*small().open(&path).unwrap_err().kind(), ErrorKind::Locked);

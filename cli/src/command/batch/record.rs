@@ -98,9 +98,9 @@ impl Records {
             count => format!("the {count} objects that the lines name"),
         };
         let message = format!(
-            "nothing of a batch with the base {base}, signed by {keys}, is on \
-                               record of {objects}: give the base that was said when it began, and \
-                               the same keys; --resume {base} --anew makes all of its lines"
+            "no call of a batch with the base {base}, signed by {keys}, is on record of {objects}: \
+             give the base that was printed when the batch began, and the same keys; --resume \
+             {base} --anew makes all of its calls"
         );
         Failure::missing(NO_BATCH, message)
     }
@@ -135,7 +135,8 @@ impl Records {
     }
 
     fn passed(&self) -> Failure {
-        let message = "it is not on record, and a call under a later nonce of the same keys is";
+        let message = "the call is not on record, and cannot be made in this batch any more, \
+                       because the same keys signed a call on record with a later nonce";
         Failure::new("passed", format!("{message}: give it in a batch of its own"))
     }
 
@@ -162,10 +163,13 @@ impl Records {
     }
 
     fn used(&self, last: u64) -> Failure {
-        let message = format!("the keys used the nonce {last} on the object, above this batch's");
+        let message = format!(
+            "the keys used the nonce {last} on the object already, which is \
+                               above this batch's nonces"
+        );
         let base = self.base;
         Failure::usage(format!(
-            "{message}: --resume {base} goes on with a batch, --base {last} begins another"
+            "{message}: --resume {base} continues a batch, --base {last} begins another one"
         ))
     }
 
@@ -176,8 +180,8 @@ impl Records {
         for entry in db.history(id).backwards().entries()? {
             let Entry::Version(VersionEntry { header, payloads, .. }) = entry? else { continue };
             let Some(Payloads { input, admission, .. }) = payloads else {
-                let message = "which lines are on record cannot be told: what made version";
-                let message = format!("{message} {} was dropped by retention", header.seq);
+                let message = "which lines are on record is unknown: retention dropped the input";
+                let message = format!("{message} of version {}", header.seq);
                 return Err(Failure::new("dropped", message));
             };
             let Some(nonce) = self.nonce(&input, &admission.signers) else { continue };
@@ -231,13 +235,21 @@ fn validate(db: &Database, asked: &Asked, entry: &Entry, request: &Request) -> R
     if method == Some(&asked.method[..]) && arguments.eq(asked.arguments.iter().cloned()) {
         return Ok(());
     }
-    let found = format!("{} of the object has its nonce", request.action());
-    Err(Failure::usage(format!("{found}: these are not the lines that the batch was begun with")))
+    let found = format!("another input of the object, {}, has the line's nonce", request.action());
+    Err(Failure::usage(format!("{found}: these are not the lines with which the batch began")))
 }
 
 /// The version that a line made.
 fn version(db: &Database, asked: &Asked, seq: u64) -> Result<Version> {
-    let gone = || Failure::missing("no-version", format!("version {seq} is not there any more"));
+    let gone = || {
+        Failure::missing(
+            "no-version",
+            format!(
+                "version {seq} is no longer in the \
+                                                          database"
+            ),
+        )
+    };
     let mut entries = db.history(asked.object).backwards().seqs(seq..seq + 1).entries()?;
     let entry = entries.next().ok_or_else(gone)??;
     let Entry::Version(VersionEntry { header, hash, payloads: Some(payloads) }) = &entry else {
@@ -278,5 +290,5 @@ fn refusal(db: &Database, asked: &Asked, number: u64) -> Result<Failure> {
         let verdict = &refusal.refusal.verdict;
         return Ok(Failure::refused(format!("refused before, refusal {number}: {verdict}")));
     }
-    Err(Failure::missing("no-refusal", format!("refusal {number} is not there any more")))
+    Err(Failure::missing("no-refusal", format!("refusal {number} is no longer in the database")))
 }

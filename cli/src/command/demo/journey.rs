@@ -49,7 +49,7 @@ pub(super) fn travel(
     let options = Options::new().clock(Clock::manual(db.now())).workers(1);
     let other = options.open(folder.join("elsewhere"))?;
     if import::read(&other, &capsule, None)? != id || other.verify(id, Replay::Yes)? != here {
-        return Err(broken("another lineage arrived than left"));
+        return Err(broken("the lineage that arrived is not the one that left"));
     }
     let before = other.snapshot(id)?;
     match due {
@@ -59,7 +59,7 @@ pub(super) fn travel(
     let after = other.snapshot(id)?;
     let there = other.verify(id, Replay::Yes)?;
     if there.versions != here.versions + 1 || there.head != after.hash() {
-        return Err(broken("its lineage did not go on by one version"));
+        return Err(broken("its lineage did not grow by one version"));
     }
     other.close()?;
     let header = after.header();

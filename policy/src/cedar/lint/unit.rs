@@ -95,7 +95,7 @@ fn refuse_time(number: i64) -> Option<String> {
     let known = units.into_iter().find_map(|(unit, time)| Some((unit, time.filter(is_time)?)));
     let means = if number < TIME_MIN { "is before 2000" } else { "is beyond the year 9999" };
     let instead = match known {
-        Some((unit, time)) => format!("if it is of {unit}, write {time}"),
+        Some((unit, time)) => format!("if it is in {unit}, write {time}"),
         None => format!("2000-01-01 is {TIME_MIN}"),
     };
     Some(format!("{number} {means}, as times are milliseconds since 1970-01-01 UTC: {instead}"))
@@ -107,7 +107,7 @@ fn refuse_span(number: i64) -> Option<String> {
     let seconds = number.checked_mul(SECOND_MS)?;
     (is_under_a_second || is_hours).then(|| {
         let found = format!("{number} is {}.{:03} s", number / SECOND_MS, number % SECOND_MS);
-        format!("{found}, as spans of time are milliseconds: if it is of seconds, write {seconds}")
+        format!("{found}, as spans of time are milliseconds: if it is in seconds, write {seconds}")
     })
 }
 
@@ -119,7 +119,8 @@ fn refuse_count(op: BinaryOp, number: i64) -> Option<String> {
     let is_told = number <= last || number == i64::MAX;
     (!is_told).then(|| {
         format!(
-            "no window counts up to {number}: {COUNTED} versions in it, or more, count as 2^63 - 1"
+            "no window counts up to {number}: {COUNTED} or more versions in a window count as 2^63 \
+             - 1"
         )
     })
 }

@@ -118,7 +118,7 @@ fn a_key_is_written_in_full_and_in_lower_case() {
             check_taken(&rule(KEY));
         }
         check_refused(&rule(&upper), &format!("is no key: write \"{KEY}\""));
-        check_refused(&rule("bob"), "by no name");
+        check_refused(&rule("bob"), "never by a name");
     }
 }
 
@@ -175,10 +175,13 @@ fn words_are_those_that_there_are() {
     check_taken(&forbid("context.credential == \"session\""));
     check_refused(
         &forbid("context.credential == \"sesion\""),
-        "\"sesion\" is never so: the credentials are \"none\", \"signature\", \"batch\", \
+        "the value is never \"sesion\": the credentials are \"none\", \"signature\", \"batch\", \
          \"session\"",
     );
-    check_refused(&forbid("[\"Batch\"].contains(context.credential)"), "\"Batch\" is never so");
+    check_refused(
+        &forbid("[\"Batch\"].contains(context.credential)"),
+        "the value is never \"Batch\"",
+    );
     check_taken(&permit("read", "[\"stage\", \"total\"].contains(context.field)"));
     check_refused(&permit("read", "context.field == \"totl\""), "the fields of the state are");
     check_taken(&permit("pay", "context.before.stage == \"made\""));
@@ -235,14 +238,14 @@ fn bytes_characters_names_and_numbers_have_forms() {
         ("context.lineage.past.pay.hour", "-5", "0 to 9223372036854775807"),
     ] {
         let equal = permit("pay", &format!("{fact} == {number}"));
-        check_refused(&equal, &format!("{number} is never so: the value is from {range}"));
+        check_refused(&equal, &format!("the value is never {number}: it is from {range}"));
     }
     check_refused(&permit("pay", "context.before.numbers.contains(65536)"), "0 to 65535");
-    check_refused(&forbid("context.after.total < 0"), "this is never so: the value is from 0");
-    check_refused(&forbid("0 > context.after.total"), "this is never so: the value is from 0");
+    check_refused(&forbid("context.after.total < 0"), "this never holds: the value is from 0");
+    check_refused(&forbid("0 > context.after.total"), "this never holds: the value is from 0");
     check_refused(
         &forbid("context.after.small > 255"),
-        "this is never so: the value is from 0 to 255",
+        "this never holds: the value is from 0 to 255",
     );
     check_taken(&forbid("context.after.far < 0"));
     check_taken(&permit("pay", "context.after.total >= 0"));
@@ -252,8 +255,8 @@ fn bytes_characters_names_and_numbers_have_forms() {
 #[test]
 fn a_pattern_is_one_that_a_value_can_be_like() {
     check_taken(&permit("pay", "context.code like \"ab*\""));
-    check_refused(&permit("pay", "context.code like \"AB*\""), "no value is like this");
-    check_refused(&permit("pay", "context.code like \"ab\""), "it has 64 digits");
+    check_refused(&permit("pay", "context.code like \"AB*\""), "no value matches this pattern");
+    check_refused(&permit("pay", "context.code like \"ab\""), "the value has 64 digits");
     check_taken(&permit("pay", "context.credential like \"s*\""));
     check_refused(&permit("pay", "context.credential like \"sess\""), "the credentials are");
     check_refused(&permit("pay", "context.before.stage like \"m*d\""), "the cases of `stage` are");
@@ -338,7 +341,7 @@ fn texts_that_read_as_others_are_not_taken_unless_they_say_why() {
 #[test]
 fn a_ban_of_a_key_holds_whoever_else_signs() {
     let any = "@id(\"any\") permit(principal, action, resource);\n@id(\"no\") ";
-    let evaded = "a second signature of a lower key evades this";
+    let evaded = "a second signature by a lower key evades this";
     for rule in [
         "forbid(principal == Key::\"K\", action, resource);",
         "forbid(principal in Key::\"K\", action, resource);",
@@ -382,7 +385,7 @@ fn a_ban_of_a_key_holds_whoever_else_signs() {
     }
     for condition in ["context.signers == [\"K\"]", "[\"K\"].containsAll(context.signers)"] {
         let condition = condition.replace('K', KEY);
-        check_refused(&forbid(&condition), "another signature evades this");
+        check_refused(&forbid(&condition), "one more signature evades this");
         check_taken(&permit("pay", &condition));
     }
     check_taken(&forbid(&format!("context.signers.containsAll([\"{KEY}\"])")));
@@ -508,10 +511,10 @@ fn a_span_in_seconds_is_told() {
     for (condition, words) in [
         (
             "context.lineage.age < 60",
-            "60 is 0.060 s, as spans of time are milliseconds: if it is of seconds, write 60000",
+            "60 is 0.060 s, as spans of time are milliseconds: if it is in seconds, write 60000",
         ),
         ("86400 < context.lineage.age", "86400 is 86.400 s, as"),
-        ("context.lineage.age >= 3600", "if it is of seconds, write 3600000"),
+        ("context.lineage.age >= 3600", "if it is in seconds, write 3600000"),
         (&format!("{has}context.time - context.lineage.past.pay.time < 300"), "0.300 s"),
         (&format!("{has}context.lineage.past.pay.time + 300 > context.time"), "0.300 s"),
         (&format!("{has}context.time < context.lineage.past.pay.time + 604800"), "604.800 s"),

@@ -34,7 +34,8 @@ const MAGIC: [u8; 12] = *b"CONTINUANTBK";
 const FORMAT: u32 = 1;
 const BYTES: usize = 176;
 const CONTEXT: &str = "continuant 1 backup witness";
-const REMEDY: &str = "back up into it again; or remove the file, and nothing confirms its end";
+const REMEDY: &str = "back up into it again; or remove the file, after which nothing confirms \
+                      where the backup ends";
 
 /// The end of a backup, and how much of it was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -189,7 +189,10 @@ impl<'a> Comparison<'a> {
                     return true;
                 };
                 if !objects.contains_key(&id) {
-                    report.find(index_differs(format!("a row of {id}, no object")));
+                    report.find(index_differs(format!(
+                        "a row of {id}, an object that the log does \
+                                                       not have"
+                    )));
                 }
                 match row {
                     Some((_, wake)) => wanted.extend(wake.map(|wake| (wake, id))),
@@ -210,8 +213,10 @@ impl<'a> Comparison<'a> {
                             Some((_, id)) if unknown.contains(&id) => {}
                             Some((time, id)) if wanted.remove(&(time, id)) => {}
                             Some((_, id)) => {
-                                report
-                                    .find(index_differs(format!("a wake of {id} that it has not")));
+                                report.find(index_differs(format!(
+                                    "a wake of {id} that the log does \
+                                                                 not have"
+                                )));
                             }
                             None => report.find(mismatch("a wake")),
                         }
@@ -373,7 +378,7 @@ fn pages<T>(
 }
 
 pub(super) fn index_differs(found: String) -> Error {
-    ErrorKind::IndexDamaged(format!("it does not match the log: {found}")).into()
+    ErrorKind::IndexDamaged(format!("it does not agree with the log: {found}")).into()
 }
 
 fn mismatch(what: &str) -> Error {
