@@ -45,7 +45,7 @@ use clap::Subcommand;
 
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::Session;
+use crate::target::Target;
 
 /// The command to run.
 #[derive(Debug, Subcommand)]
@@ -94,51 +94,51 @@ pub(crate) enum Command {
     Man(man::Man),
 }
 
-/// Runs a command on a session's database. `grammar` is all that can be typed, for the commands
+/// Runs a command on a target. `grammar` is all that can be typed, for the commands
 /// that describe it.
 pub(crate) fn run(
     command: Command,
-    session: &Session,
+    target: &Target,
     grammar: clap::Command,
     printer: &mut Printer,
 ) -> Result<()> {
     match command {
-        Command::Init(init) => init.run(session, printer),
+        Command::Init(init) => init.run(target, printer),
         Command::Key(key) => key.run(printer),
-        Command::Create(create) => create.run(session, printer),
-        Command::Fork(fork) => fork.run(session, printer),
-        Command::Call(call) => call.run(session, printer),
-        Command::Batch(batch) => batch.run(session, printer),
-        Command::Write(write) => write.run(session, printer),
-        Command::DryRun(dry_run) => dry_run.run(session, printer),
-        Command::Session(subcommand) => subcommand.run(session, printer),
-        Command::Policy(policy) => policy.run(session, printer),
-        Command::Upgrade(upgrade) => upgrade.run(session, printer),
-        Command::Advance(advance) => advance.run(session, printer),
-        Command::Run(run) => run.run(session, printer),
-        Command::Show(show) => show.run(session, printer),
-        Command::Get(get) => get.run(session, printer),
-        Command::Read(read) => read.run(session, printer),
-        Command::List(list) => list.run(session, printer),
+        Command::Create(create) => create.run(target, printer),
+        Command::Fork(fork) => fork.run(target, printer),
+        Command::Call(call) => call.run(target, printer),
+        Command::Batch(batch) => batch.run(target, printer),
+        Command::Write(write) => write.run(target, printer),
+        Command::DryRun(dry_run) => dry_run.run(target, printer),
+        Command::Session(subcommand) => subcommand.run(target, printer),
+        Command::Policy(policy) => policy.run(target, printer),
+        Command::Upgrade(upgrade) => upgrade.run(target, printer),
+        Command::Advance(advance) => advance.run(target, printer),
+        Command::Run(run) => run.run(target, printer),
+        Command::Show(show) => show.run(target, printer),
+        Command::Get(get) => get.run(target, printer),
+        Command::Read(read) => read.run(target, printer),
+        Command::List(list) => list.run(target, printer),
         Command::Top(top) => top.run(printer),
-        Command::History(history) => history.run(session, printer),
-        Command::DeadLetters(letters) => letters.run(session, printer),
-        Command::Outbox(outbox) => outbox.run(session, printer),
-        Command::Explain(explain) => explain.run(session, printer),
-        Command::At(at) => at.run(session, printer),
-        Command::Diff(diff) => diff.run(session, printer),
-        Command::Blame(blame) => blame.run(session, printer),
-        Command::Dump(dump) => dump.run(session, printer),
-        Command::Verify(verify) => verify.run(session, printer),
-        Command::Export(export) => export.run(session, printer),
-        Command::Import(import) => import.run(session, printer),
-        Command::Check(check) => check.run(session, printer),
+        Command::History(history) => history.run(target, printer),
+        Command::DeadLetters(letters) => letters.run(target, printer),
+        Command::Outbox(outbox) => outbox.run(target, printer),
+        Command::Explain(explain) => explain.run(target, printer),
+        Command::At(at) => at.run(target, printer),
+        Command::Diff(diff) => diff.run(target, printer),
+        Command::Blame(blame) => blame.run(target, printer),
+        Command::Dump(dump) => dump.run(target, printer),
+        Command::Verify(verify) => verify.run(target, printer),
+        Command::Export(export) => export.run(target, printer),
+        Command::Import(import) => import.run(target, printer),
+        Command::Check(check) => check.run(target, printer),
         Command::Fuzz(fuzz) => fuzz.run(printer),
-        Command::Retain(retain) => retain.run(session, printer),
-        Command::Compact(compact) => compact.run(session, printer),
-        Command::Backup(backup) => backup.run(session, printer),
-        Command::Restore(restore) => restore.run(session, printer),
-        Command::Demo(demo) => demo.run(session, printer),
+        Command::Retain(retain) => retain.run(target, printer),
+        Command::Compact(compact) => compact.run(target, printer),
+        Command::Backup(backup) => backup.run(target, printer),
+        Command::Restore(restore) => restore.run(target, printer),
+        Command::Demo(demo) => demo.run(target, printer),
         Command::Completions(completions) => completions.run(grammar, printer),
         Command::Man(man) => man.run(grammar, printer),
     }

@@ -132,8 +132,8 @@ impl Failure {
     /// Returns the failure to print the receipt of durable work: nobody must ask for it again.
     pub(crate) fn not_printed(self, done: &Done) -> Failure {
         let (what, message) = (&done.what, &self.message);
-        let told = format!("the work is done and durable: {what}; do not repeat it");
-        let failure = Failure::with("not-printed", NOT_PRINTED, format!("{message}, but {told}"));
+        let text = format!("the work is done and durable: {what}; do not repeat it");
+        let failure = Failure::with("not-printed", NOT_PRINTED, format!("{message}, but {text}"));
         failure.with_details(json!({ "done": done.document }))
     }
 
@@ -170,7 +170,7 @@ impl Failure {
     /// Adds the faults of a given text.
     fn with_findings(mut self, findings: Vec<Diagnostic>) -> Failure {
         if !findings.is_empty() {
-            let told = findings.iter().map(|finding| {
+            let text = findings.iter().map(|finding| {
                 let place = finding.place.as_ref();
                 json!({
                     "line": place.map(|place| place.line),
@@ -179,7 +179,7 @@ impl Failure {
                     "message": finding.message,
                 })
             });
-            self.details.insert("findings".to_string(), told.collect());
+            self.details.insert("findings".to_string(), text.collect());
         }
         self.findings = findings;
         self
@@ -231,8 +231,8 @@ impl Failure {
         let joined = one_line(&found.join("; "));
         let head = self.message.strip_suffix(&*joined).unwrap_or(&self.message).trim_end();
         let mut lines = vec![head.to_string()];
-        for (finding, told) in self.findings.iter().zip(&found) {
-            lines.push(format!("  {}", one_line(told)));
+        for (finding, text) in self.findings.iter().zip(&found) {
+            lines.push(format!("  {}", one_line(text)));
             let quoted = finding.quoted().into_iter().flatten();
             lines.extend(quoted.map(|line| format!("    {line}")));
         }

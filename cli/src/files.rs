@@ -149,11 +149,11 @@ impl<W: Write> Write for Counted<W> {
                 Ok(count)
             }
             Err(error) => {
-                let told = match error.raw_os_error() {
+                let kept = match error.raw_os_error() {
                     Some(code) => io::Error::from_raw_os_error(code),
                     None => error.kind().into(),
                 };
-                self.failed = Some(told);
+                self.failed = Some(kept);
                 Err(error)
             }
         }

@@ -21,9 +21,9 @@ mod progress;
 mod receipt;
 mod refused;
 mod screen;
-mod session;
 mod stop;
 mod table;
+mod target;
 mod typed;
 mod vitals;
 
@@ -38,7 +38,7 @@ use tracing_subscriber::EnvFilter;
 use crate::arguments::Arguments;
 use crate::failure::Failure;
 use crate::printer::Printer;
-use crate::session::Session;
+use crate::target::Target;
 
 fn main() -> ExitCode {
     stop::listen();
@@ -54,9 +54,9 @@ fn main() -> ExitCode {
     }
     let mut printer = Printer::stdout(arguments.json, arguments.json_numbers);
     let lock_wait = Duration::from_millis(arguments.wait);
-    let session = Session::new(arguments.db, lock_wait, arguments.ahead);
+    let target = Target::new(arguments.db, lock_wait, arguments.ahead);
     // Output printed before a failure comes before its message.
-    let ended = command::run(arguments.command, &session, Arguments::command(), &mut printer);
+    let ended = command::run(arguments.command, &target, Arguments::command(), &mut printer);
     match printer.end(ended) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {

@@ -197,9 +197,9 @@ mod tests {
         let failure = ended(false);
         assert_eq!((failure.kind(), failure.exit_code()), ("not-printed", 7));
         assert_eq!(failure.document()["done"]["object"], "7");
-        let told = "it is not found, but it is done, and durable: the object 7, called \"fork\"; \
-                    do not ask for it again";
-        assert_eq!(failure.message(), told);
+        let message = "it is not found, but the work is done and durable: the object 7, called \
+                       \"fork\"; do not repeat it";
+        assert_eq!(failure.message(), message);
         // A receipt that was printed is known, whatever comes behind it.
         let failure = ended(true);
         assert_eq!((failure.message(), failure.exit_code()), ("it is not found", 3));

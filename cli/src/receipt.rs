@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::failure::Result;
 use crate::moment;
 use crate::printer::Printer;
-use crate::session::short;
+use crate::target::short;
 use crate::typed;
 
 /// Prints the receipt of a request; if that fails, the error says that the version is durable all

@@ -41,7 +41,7 @@ use crate::commit::code::Code;
 use crate::commit::create;
 use crate::commit::fork::{self, Fork, Wakes};
 use crate::commit::shared::Shared;
-use crate::commit::turn::{turn, wait_quiet, work_at};
+use crate::commit::turn::{drain, turn, work_at};
 use crate::commit::upgrade::{self, Upgrade};
 use crate::database::reader::Reader;
 use crate::error::{Error, ErrorKind, Result};
@@ -374,10 +374,10 @@ impl Database {
     /// db.call(counter, "increment", args![2u64]).wait()?;
     /// db.call(counter, "increment", args![20u64]).wait()?;
     /// let stricter = policy.replace("context.input.by <= 1000", "context.input.by <= 10");
-    /// let told = db.rehearse(counter, &stricter, 1_000)?;
-    /// assert_eq!((told.versions, told.refused.len()), (2, 1));
-    /// assert_eq!(told.refused[0].0, 2, "the second version would not have been made");
-    /// let is_last = !told.is_amendable && !told.is_upgradable;
+    /// let rehearsal = db.rehearse(counter, &stricter, 1_000)?;
+    /// assert_eq!((rehearsal.versions, rehearsal.refused.len()), (2, 1));
+    /// assert_eq!(rehearsal.refused[0].0, 2, "the second version would not have been made");
+    /// let is_last = !rehearsal.is_amendable && !rehearsal.is_upgradable;
     /// assert!(is_last, "no rule permits `amend` or `upgrade`: it would be the last policy");
     /// # Ok(())
     /// # }
@@ -394,9 +394,9 @@ impl Database {
         last: u64,
     ) -> Result<Rehearsal> {
         let law = policy.into();
-        let told =
+        let rehearsal =
             on_thread(|stack| rehearsal::rehearse(&self.shared.library, stack, id, law, last))?;
-        told.map_err(|error| error.about(id))
+        rehearsal.map_err(|error| error.about(id))
     }
 
     /// The request for another policy, and whether that would be the object's last. The policy does
@@ -424,7 +424,7 @@ impl Database {
     /// [`Ahead`](ErrorKind::Ahead) when the object is ahead of the clock.
     pub fn advance(&self, id: ObjectId) -> Result<Receipt> {
         let (reply, pending) = self.shared.channel(Durability::Durable);
-        self.shared.post.post_advance(id, self.now(), reply)?;
+        self.shared.post.post_cycle(id, self.now(), reply)?;
         pending.wait().map_err(|error| error.about(id))
     }
 
@@ -456,7 +456,7 @@ impl Database {
         self.shared.post.post_mail(self.shared.library.store.receivers());
         loop {
             self.shared.post.post_due(now)?;
-            wait_quiet(&self.shared);
+            drain(&self.shared);
             // The finished work may have set a wake that is due by now.
             if self.next_wake().is_none_or(|wake| wake > now) {
                 return Ok(self.shared.library.store.sync()?);
@@ -721,8 +721,8 @@ impl Database {
     /// #     .policy(continuant::samples::COUNTER_POLICY);
     /// # let counter = db.create(code)?;
     /// db.call(counter, "increment", args![2u64]).wait()?;
-    /// let told = db.explain(counter, 1)?;
-    /// let policy = told.policy.expect("a call is governed by the policy");
+    /// let explanation = db.explain(counter, 1)?;
+    /// let policy = explanation.policy.expect("a call is governed by the policy");
     /// for rule in &policy.rules {
     ///     println!("{}", rule.text);                          // @id("count") permit(...) ...
     ///     for read in &rule.reads {
@@ -739,10 +739,10 @@ impl Database {
     /// Those of [`Database::at`], of the version and of the one before it, and
     /// [`Replay`](ErrorKind::Replay) when the policy does not decide as on record.
     pub fn explain(&self, id: ObjectId, seq: u64) -> Result<Explanation> {
-        let told = on_thread(|stack| {
+        let explanation = on_thread(|stack| {
             explain::version(&self.shared.library, &self.shared.memo, stack, id, seq)
         })?;
-        told.map_err(|error| error.about(id))
+        explanation.map_err(|error| error.about(id))
     }
 
     /// Explains why an input on record was refused: like [`explain`](Database::explain), but for
@@ -754,10 +754,10 @@ impl Database {
     ///
     /// [`NoRefusal`](ErrorKind::NoRefusal), and those of [`Database::explain`].
     pub fn explain_refusal(&self, id: ObjectId, number: u64) -> Result<Explanation> {
-        let told = on_thread(|stack| {
+        let explanation = on_thread(|stack| {
             explain::refusal(&self.shared.library, &self.shared.memo, stack, id, number)
         })?;
-        told.map_err(|error| error.about(id))
+        explanation.map_err(|error| error.about(id))
     }
 
     /// Returns the object of that name.
@@ -976,7 +976,7 @@ impl Database {
         if let Some(timer) = self.timer.take() {
             drop(timer.join());
         }
-        wait_quiet(&self.shared);
+        drain(&self.shared);
         self.pool.stop(&self.shared.post.queue);
         self.shared.residents.check_invariants();
         Ok(self.shared.library.store.close()?)

@@ -266,7 +266,7 @@ struct Run<'f, P> {
     steps_max: u64,
     /// Steps, and events that led to none.
     spent: u64,
-    /// Drawn arguments with which an object was created.
+    /// IssuedNonces arguments with which an object was created.
     created: Vec<Vec<Value>>,
 }
 

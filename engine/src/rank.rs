@@ -2,10 +2,10 @@
 //! which what callers gave runs, and from 100 to 199.
 
 storage::ranks! {
-    /// The last nonces drawn: several for a batch, in the order of their addresses.
+    /// The last nonces issued: several for a batch, in the order of their addresses.
     Nonces = 10, "the last nonces", several;
     /// The state of the thread that works for a database without workers.
-    Hand = 20, "the inline worker";
+    InlineWorker = 20, "the inline worker";
     /// An object at its newest version. Several for a transaction, in the order of its inputs: all
     /// of its objects have come to it, so no other turn holds one of them.
     Live = 30, "an object on its turn", several;
@@ -16,13 +16,13 @@ storage::ranks! {
     /// An object's letters: several for a transaction, in the order of the objects' ids.
     Mail = 60, "a mailbox", several;
     /// A transaction on its way.
-    Meeting = 62, "a transaction";
+    Transaction = 62, "a transaction";
     /// Wakes that made no version.
     Missed = 64, "the wakes that are overdue";
     /// When objects wake.
     Wakes = 66, "the timer";
     /// The wait until all is worked through.
-    Quiet = 68, "the letters under way";
+    InFlight = 68, "the letters under way";
     /// The run queue of a database without workers.
     Turns = 70, "the inline worker's run queue";
     /// A worker that may be asleep.

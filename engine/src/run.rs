@@ -4,7 +4,6 @@
 
 pub(crate) mod idle;
 pub(crate) mod in_flight;
-pub(crate) mod joint;
 pub(crate) mod letter;
 pub(crate) mod mailbox;
 pub(crate) mod overdue;
@@ -16,3 +15,4 @@ pub(crate) mod residents;
 mod schedules;
 pub(crate) mod sync;
 pub(crate) mod timer;
+pub(crate) mod transaction;

@@ -61,7 +61,7 @@ pub struct Outcome<'a> {
 
 /// The encoded payloads of a version: its header names them by hash, the log holds them beside it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Payloads {
+pub struct EncodedPayloads {
     /// The input.
     pub input: Vec<u8>,
     /// The effects.
@@ -70,10 +70,14 @@ pub struct Payloads {
     pub admission: Vec<u8>,
 }
 
-impl Payloads {
+impl EncodedPayloads {
     /// Encodes them.
-    pub fn encode(input: &Input, effects: &Effects, admission: &Admission) -> Payloads {
-        Payloads { input: input.encode(), effects: effects.encode(), admission: admission.encode() }
+    pub fn encode(input: &Input, effects: &Effects, admission: &Admission) -> EncodedPayloads {
+        EncodedPayloads {
+            input: input.encode(),
+            effects: effects.encode(),
+            admission: admission.encode(),
+        }
     }
 }
 
@@ -154,7 +158,7 @@ impl Head {
         outcome: &Outcome<'_>,
         admission: &Admission,
     ) -> (Header, Arc<Ledger>) {
-        let payloads = Payloads::encode(input, outcome.effects, admission);
+        let payloads = EncodedPayloads::encode(input, outcome.effects, admission);
         self.successor_with(input, outcome, admission, &payloads)
     }
 
@@ -164,7 +168,7 @@ impl Head {
         input: &Input,
         outcome: &Outcome<'_>,
         admission: &Admission,
-        payloads: &Payloads,
+        payloads: &EncodedPayloads,
     ) -> (Header, Arc<Ledger>) {
         let seq = self.header.seq + 1;
         let ledger = self.ledger.next(outcome.tracked, seq, input, &admission.signers);
@@ -180,7 +184,7 @@ impl Head {
         admission: &Admission,
         recorded: LedgerHash,
     ) -> (Header, Arc<Ledger>) {
-        let payloads = Payloads::encode(input, outcome.effects, admission);
+        let payloads = EncodedPayloads::encode(input, outcome.effects, admission);
         let (seq, asked) = (self.header.seq + 1, (input, &admission.signers[..]));
         let ledger = self.ledger.next_on_record(outcome.tracked, seq, asked, recorded);
         self.followed_by((input, ledger), outcome, &payloads)
@@ -190,7 +194,7 @@ impl Head {
         &self,
         (input, ledger): (&Input, Arc<Ledger>),
         outcome: &Outcome<'_>,
-        payloads: &Payloads,
+        payloads: &EncodedPayloads,
     ) -> (Header, Arc<Ledger>) {
         let seq = self.header.seq + 1;
         let ledger_hash = match Arc::ptr_eq(&ledger, &self.ledger) {

@@ -15,7 +15,7 @@ use std::sync::Arc;
 
 pub use self::nonces::{NonceProblem, Nonces, Used};
 pub use self::past::{DAY_MS, HOUR_MS, MINUTE_MS, Mark, Past, Tracked};
-pub use self::sessions::{Session, SessionProblem, Sessions};
+pub use self::sessions::{SessionEntry, SessionProblem, Sessions};
 use crate::codec::{Reader, Write};
 use crate::credential::{Credential, Proof, PublicKey};
 use crate::error::Result;

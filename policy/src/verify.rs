@@ -60,15 +60,15 @@ pub struct Verifier {
 }
 
 /// The payloads of a commit, decoded.
-struct Payloads {
+struct DecodedPayloads {
     input: Input,
     effects: Effects,
     admission: Admission,
 }
 
-impl Payloads {
-    fn decode(commit: &Commit<'_>) -> Result<Payloads> {
-        Ok(Payloads {
+impl DecodedPayloads {
+    fn decode(commit: &Commit<'_>) -> Result<DecodedPayloads> {
+        Ok(DecodedPayloads {
             input: Input::decode(commit.input)?,
             effects: Effects::decode(commit.effects)?,
             admission: Admission::decode(commit.admission)?,
@@ -88,7 +88,7 @@ impl Verifier {
         base: Arc<BaseImage>,
         commit: &Commit<'_>,
     ) -> Result<Verifier> {
-        let Payloads { input, effects, admission } = Payloads::decode(commit)?;
+        let DecodedPayloads { input, effects, admission } = DecodedPayloads::decode(commit)?;
         if !input.request.is_genesis() {
             return Err(Error::mismatch("request", 0, "create or fork", input.request.action()));
         }
@@ -185,7 +185,7 @@ impl Verifier {
         guards: &mut G,
     ) -> Result<Result<(), G::Stop>> {
         let seq = self.head.header.seq + 1;
-        let Payloads { input, effects, admission } = Payloads::decode(commit)?;
+        let DecodedPayloads { input, effects, admission } = DecodedPayloads::decode(commit)?;
         if input.request.is_genesis() {
             let (expected, found) = ("one that follows a genesis", input.request.action());
             return Err(Error::mismatch("request", seq, expected, found));

@@ -6,7 +6,7 @@ use continuant::{Database, Error, ErrorKind};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::refused::Asked;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{moment, receipt};
 
 /// Run an object's own cycle, if its wake is due
@@ -17,9 +17,9 @@ pub(crate) struct Advance {
 }
 
 impl Advance {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.with(|db| {
+            let id = target::find(db, &self.object)?;
             let asked = Asked { name: &self.object, id, action: "advance" };
             let receipt = db.advance(id).map_err(|error| explain(db, asked, error))?;
             receipt::print(&receipt, printer)

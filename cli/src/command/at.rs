@@ -8,7 +8,7 @@ use continuant::{Database, Error, ErrorKind, ObjectId, Snapshot};
 use super::show;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{moment, number};
 
 /// Show an object as it was
@@ -69,9 +69,9 @@ fn explain(db: &Database, id: ObjectId, time: u64, error: Error) -> Failure {
 }
 
 impl At {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let snapshot = self.moment.snapshot(db, id)?;
             if printer.is_json() {
                 return printer.document(&show::version_document(&snapshot)?);

@@ -9,8 +9,8 @@ use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::Session;
 use crate::table::grouped;
+use crate::target::Target;
 use crate::{moment, progress};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
@@ -30,14 +30,14 @@ pub(crate) struct Backup {
 }
 
 impl Backup {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
             let bar = progress::bytes("backing up", 0);
             let made = progress::in_order(bar, |progress| match self.verify {
                 true => db.backup_verifying(&self.to, progress),
                 false => db.backup(&self.to, progress),
             });
-            let report = made.map_err(|error| session.waited(self.explained(error)))?;
+            let report = made.map_err(|error| target.waited(self.explained(error)))?;
             let (to, end) = (self.to.display().to_string(), report.end.to_string());
             printer
                 .done(format!("the backup {to}, up to {end}"), json!({ "backup": to, "end": end }));

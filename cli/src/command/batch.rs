@@ -23,7 +23,7 @@ use self::lines::{Line, Lines};
 use self::record::{Before, Records};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{aside, keyfile, moment, number, receipt, stop, typed};
 
 /// Make many calls under few signatures
@@ -90,12 +90,12 @@ struct Progress {
 }
 
 impl Batch {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let keys = keyfile::read_all(&self.sign)?;
         let lines = Lines::open(&self.calls)?;
         let given = self.resume.or(self.base);
         let base = given.unwrap_or_else(Clock::microseconds);
-        session.with(|db| {
+        target.with(|db| {
             let mut records = Records::new(&keys, base, self.resume.is_some());
             let batched = self.validate(db)?;
             if let Some(Batched { count, objects }) = &batched {
@@ -225,11 +225,11 @@ impl Batch {
                 Before::Nothing => {
                     let answer = answers.next().expect("each call has an answer");
                     let answer = answer.map_err(Failure::from);
-                    print(asked, answer.map(Told::Receipt), printer)?
+                    print(asked, answer.map(CallOutcome::Receipt), printer)?
                 }
                 Before::Version(version) => {
                     progress.before += 1;
-                    print(asked, Ok(Told::Before(version)), printer)?
+                    print(asked, Ok(CallOutcome::Before(version)), printer)?
                 }
                 Before::Refused(failure) => {
                     progress.before += 1;
@@ -338,7 +338,7 @@ fn read(db: &Database, line: &Line, base: u64) -> Result<Asked> {
         ))
     })?;
     let arguments = || -> Result<(ObjectId, Vec<Value>)> {
-        let id = session::find(db, object)?;
+        let id = target::find(db, object)?;
         let snapshot = db.snapshot(id)?;
         let params = &snapshot.definition().schema.require_method(method)?.params;
         // As they are typed: a number may have more digits than can be read.
@@ -351,27 +351,33 @@ fn read(db: &Database, line: &Line, base: u64) -> Result<Asked> {
 
 /// The outcome of an admitted call.
 #[expect(clippy::large_enum_variant, reason = "nearly all are receipts")]
-enum Told {
+enum CallOutcome {
     Receipt(continuant::Receipt),
     Before(record::Version),
 }
 
 /// Prints the outcome of a call, and returns its failure.
-fn print(asked: &Asked, answer: Result<Told>, printer: &mut Printer) -> Result<Option<Failure>> {
+fn print(
+    asked: &Asked,
+    answer: Result<CallOutcome>,
+    printer: &mut Printer,
+) -> Result<Option<Failure>> {
     let place = format!("line {}", asked.number);
     let failure = match answer {
-        Ok(Told::Receipt(receipt)) if printer.is_json() => {
+        Ok(CallOutcome::Receipt(receipt)) if printer.is_json() => {
             receipt::show(&receipt, printer)?;
             return Ok(None);
         }
-        Ok(Told::Before(version)) if printer.is_json() => {
+        Ok(CallOutcome::Before(version)) if printer.is_json() => {
             printer.document(&version.document)?;
             return Ok(None);
         }
-        Ok(told) => {
-            let (seq, result, when) = match &told {
-                Told::Receipt(receipt) => (receipt.header.seq, receipt.result.as_ref(), ""),
-                Told::Before(version) => (version.seq, version.result.as_ref(), ", on record"),
+        Ok(outcome) => {
+            let (seq, result, when) = match &outcome {
+                CallOutcome::Receipt(receipt) => (receipt.header.seq, receipt.result.as_ref(), ""),
+                CallOutcome::Before(version) => {
+                    (version.seq, version.result.as_ref(), ", on record")
+                }
             };
             let result = result.map(|result| format!(", result {}", typed::show(result)));
             let result = result.unwrap_or_default();

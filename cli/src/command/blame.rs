@@ -7,8 +7,8 @@ use serde_json::{Value as Json, json};
 use super::history;
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session, short};
 use crate::table::Table;
+use crate::target::{self, Target, short};
 
 /// Show the version that changed a field last, and why it is that one
 ///
@@ -25,9 +25,9 @@ pub(crate) struct Blame {
 }
 
 impl Blame {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let blamed = db.blame(id, &self.path)?;
             let Blamed { object, entry, end, kept } = blamed;
             let entry = Entry::Version(entry);

@@ -8,7 +8,7 @@ use continuant::{Database, Receipt, SigningKey, VersionHash};
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::refused::Asked;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{keyfile, moment, number, receipt, typed};
 
 /// Call a method of an object
@@ -66,11 +66,11 @@ pub(super) struct Secrets {
 }
 
 impl Call {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let secrets = self.signing.secrets()?;
         let words = typed::given(&self.arguments)?;
-        session.with(|db| {
-            let id = session::find(db, &self.object)?;
+        target.with(|db| {
+            let id = target::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let method = snapshot.definition().schema.require_method(&self.method)?;
             let arguments = typed::arguments(&self.method, &words, &method.params)?;

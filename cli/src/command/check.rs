@@ -10,8 +10,8 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{Session, loss_line, short};
 use crate::table::grouped;
+use crate::target::{Target, loss_line, short};
 use crate::{moment, progress, stop};
 
 /// Check every byte of the database, and report all damage
@@ -34,12 +34,12 @@ pub(crate) struct Check {
 }
 
 impl Check {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let repaired = match self.repair {
             true => {
-                let repaired = self.repair(session, printer)?;
+                let repaired = self.repair(target, printer)?;
                 let what =
-                    words(&repaired).into_iter().map(|(label, told)| format!("{label}: {told}"));
+                    words(&repaired).into_iter().map(|(label, value)| format!("{label}: {value}"));
                 let what = what.collect::<Vec<_>>().join(", ");
                 let what = format!("the index was rebuilt ({what})");
                 printer.done(what, repair_document(&repaired));
@@ -49,7 +49,7 @@ impl Check {
         };
         // A signal before the check does not keep the command from saying that it repaired.
         let _orderly = repaired.is_some().then(stop::orderly);
-        let (report, ahead) = session.reading(|db| {
+        let (report, ahead) = target.reading(|db| {
             let bar = progress::bytes("checking", 0);
             let report = progress::in_order(bar, |progress| db.check(progress));
             let so_far = match repaired {
@@ -84,17 +84,17 @@ impl Check {
         Err(Failure::damaged("damaged", message))
     }
 
-    fn repair(&self, session: &Session, printer: &mut Printer) -> Result<Repaired> {
+    fn repair(&self, target: &Target, printer: &mut Printer) -> Result<Repaired> {
         let time = Clock::system().now();
         let accepted = self.accept_loss.map(|token| AcceptedLoss { token, time });
-        session.repair(accepted).map_err(|error| {
+        target.repair(accepted).map_err(|error| {
             let printed = match error.kind() {
                 ErrorKind::Lost(lost) => print_lost(lost, printer),
                 _ => Ok(()),
             };
             let as_it_was = "the index is as it was: `check --repair` makes it anew";
             let failure = Failure::unless_stopped(error.into(), as_it_was);
-            let failure = session.explained(failure);
+            let failure = target.explained(failure);
             printed.map_or_else(|printing| printing, |()| failure)
         })
     }

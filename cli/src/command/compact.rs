@@ -7,8 +7,8 @@ use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::Session;
 use crate::table::grouped;
+use crate::target::Target;
 use crate::{moment, progress};
 
 /// Drop what `retain` does not keep, and compress the rest
@@ -58,11 +58,11 @@ fn ended_early(error: Error) -> Failure {
 const BEHIND_MS: u64 = 60 * 1000;
 
 impl Compact {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let directory = session.directory();
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        let directory = target.directory();
         let storage = storage::Options::new().existing(true).compact_index(true);
         let held = || storage::Options::new().bytes_on_disk(&directory).map_err(Failure::from);
-        let (compacted, before, now) = session.with_storage(storage, |db| {
+        let (compacted, before, now) = target.with_storage(storage, |db| {
             let before = held()?;
             let bar = progress::bar("compacting", 0);
             let compacted =

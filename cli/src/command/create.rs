@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::Session;
+use crate::target::Target;
 use crate::{aside, files, moment, typed};
 
 /// Create an object
@@ -53,7 +53,7 @@ pub(crate) struct Create {
 type Salt = [u8; 16];
 
 impl Create {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let module = read_module(&self.module)?;
         let policy = read_policy(&self.policy)?;
         let guard = self.guard.as_deref().map(read_guard).transpose()?;
@@ -72,8 +72,8 @@ impl Create {
                            --for-good";
             return Err(Failure::new("last-policy", message));
         }
-        let made = session.to_be_made();
-        session.with_new(|db| {
+        let made = target.to_be_made();
+        target.with_new(|db| {
             let id = db.create(code).map_err(|error| Failure::from(error).not_ours())?;
             let (name, made) = (self.name.as_deref(), made.as_deref());
             created(printer, id, name);

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{Session, short};
 use crate::table::{Align, Table};
+use crate::target::{Target, short};
 use crate::{aside, receipt};
 
 /// Digits of a version's hash that a letter is shown by.
@@ -52,9 +52,9 @@ struct Which {
 }
 
 impl DeadLetters {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let Some(end) = &self.end else { return session.reading(|db| list(db, printer)) };
-        session.with(|db| match end {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        let Some(end) = &self.end else { return target.reading(|db| list(db, printer)) };
+        target.with(|db| match end {
             End::Retry(which) => retry(db, &which.find(db)?, printer),
             End::Drop(which) => {
                 let letters = which.find(db)?;

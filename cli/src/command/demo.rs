@@ -25,8 +25,8 @@ use self::totals::Totals;
 use crate::audit::{audit, thread_count};
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{self, Session};
 use crate::table::grouped;
+use crate::target::{self, Target};
 use crate::{files, number, progress, stop};
 
 /// A month of departures, that the binary carries.
@@ -60,19 +60,19 @@ pub(crate) struct Demo {
 }
 
 impl Demo {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let (name, bytes) = self.read()?;
         let rows = flights::parse(&bytes)
             .map_err(|error| Failure::new("flights", format!("{name}: {error}")))?;
         let record = Record::open(self.acknowledge.clone())?;
-        let folder = self.folder(session)?;
-        let given = session.given().map(Path::to_path_buf);
+        let folder = self.folder(target)?;
+        let given = target.given().map(Path::to_path_buf);
         let directory = given.clone().unwrap_or_else(|| folder.path().join("fleet"));
-        session::require_new(&directory)?;
+        target::require_new(&directory)?;
         let workers = self.workers.unwrap_or_else(thread_count);
-        let lock_wait = session.lock_wait();
+        let lock_wait = target.lock_wait();
         let stage = Stage { rows: &rows, directory, workers, lock_wait };
-        let locked = |failure| session.explain(failure, &stage.directory);
+        let locked = |failure| target.explain(failure, &stage.directory);
 
         let _orderly = stop::orderly();
         let played = stage.play(record).map_err(locked)?;
@@ -112,8 +112,8 @@ impl Demo {
     }
 
     /// A temporary directory, gone at the end unless the database is in it and to be kept.
-    fn folder(&self, session: &Session) -> Result<TempDir> {
-        let keep = self.keep && session.given().is_none();
+    fn folder(&self, target: &Target) -> Result<TempDir> {
+        let keep = self.keep && target.given().is_none();
         let mut builder = tempfile::Builder::new();
         let made = builder.prefix("continuant-demo-").disable_cleanup(keep).tempdir();
         made.map_err(|error| Failure::file("making", &std::env::temp_dir(), &error))

@@ -8,8 +8,8 @@ use super::at::Moment;
 use super::show;
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session};
 use crate::table::{Align, Table};
+use crate::target::{self, Target};
 use crate::typed;
 
 /// Show the differences between two versions
@@ -28,9 +28,9 @@ pub(crate) struct Diff {
 }
 
 impl Diff {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let from = self.from.snapshot(db, id)?;
             let to = match self.to {
                 Some(moment) => moment.snapshot(db, id)?,

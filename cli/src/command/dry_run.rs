@@ -6,7 +6,7 @@ use super::call::Signing;
 use super::explain::{self, About};
 use crate::failure::{Failure, Result, refusal};
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::typed;
 
 /// Show the outcome of an input, and why, and change nothing
@@ -38,14 +38,14 @@ pub(crate) struct DryRun {
 const WRITE: &str = "write";
 
 impl DryRun {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let secrets = self.signing.secrets()?;
         let words = match self.method == WRITE {
             true => typed::given_fields(&self.arguments)?,
             false => typed::given(&self.arguments)?,
         };
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let definition = snapshot.definition();
             let schema = &definition.schema;
@@ -56,9 +56,9 @@ impl DryRun {
                 let arguments = typed::arguments(&self.method, &words, params)?;
                 db.call(id, &self.method, arguments)
             };
-            let told = self.signing.sign(db, call, &secrets)?.dry_run()?;
-            explain::print(&told, About::DryRun, definition, printer)?;
-            match told.verdict {
+            let explanation = self.signing.sign(db, call, &secrets)?.dry_run()?;
+            explain::print(&explanation, About::DryRun, definition, printer)?;
+            match explanation.verdict {
                 Ok(_) => Ok(()),
                 Err(verdict) => {
                     let message = format!("{} would refuse the input: {verdict}", self.object);

@@ -10,7 +10,7 @@ use super::at::Moment;
 use crate::failure::{Failure, Result};
 use crate::files;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 
 /// Dump an object's memory, whose `b3sum` is its memory root
 #[derive(Debug, Args)]
@@ -32,15 +32,15 @@ pub(crate) struct Dump {
 }
 
 impl Dump {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         if self.output.is_none() && (printer.is_json() || std::io::stdout().is_terminal()) {
             return Err(Failure::usage(
                 "memory is not text and is not printed: name a file with \
                                        --output",
             ));
         }
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let snapshot = match self.at {
                 Some(moment) => moment.snapshot(db, id)?,
                 None => db.snapshot(id)?,

@@ -10,7 +10,7 @@ use serde_json::{Value as Json, json};
 use super::history;
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{moment, number, receipt, typed};
 
 /// Show why a version was admitted or an input refused: the rules, and the values that they read
@@ -42,52 +42,58 @@ pub(super) enum About {
 }
 
 impl Explain {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
-            let (told, about) = match (self.refusal, self.seq) {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
+            let (explanation, about) = match (self.refusal, self.seq) {
                 (Some(number), _) => (db.explain_refusal(id, number)?, About::Refusal(number)),
                 (None, Some(seq)) => (db.explain(id, seq)?, About::Version),
                 (None, None) => (db.explain(id, db.info(id)?.seq)?, About::Version),
             };
             // The code that the input was for.
             let seq = match about {
-                About::Version => told.seq,
-                _ => told.seq.saturating_sub(1),
+                About::Version => explanation.seq,
+                _ => explanation.seq.saturating_sub(1),
             };
-            print(&told, about, db.at(id, seq)?.definition(), printer)
+            print(&explanation, about, db.at(id, seq)?.definition(), printer)
         })
     }
 }
 
 /// Prints an explanation.
 pub(super) fn print(
-    told: &Explanation,
+    explanation: &Explanation,
     about: About,
     definition: &Definition,
     printer: &mut Printer,
 ) -> Result<()> {
     if printer.is_json() {
-        return printer.document(&document(told, about, definition)?);
+        return printer.document(&document(explanation, about, definition)?);
     }
-    let mut pairs = vec![subject(told, about)];
-    pairs.push(("time", moment::show(told.input.time)));
-    pairs.push(("input", history::input(&told.input, definition)?));
-    pairs.push(("signed by", history::signers(history::claimed(&told.input), &told.input)));
-    pairs.extend(told.policy.iter().map(|policy| ("principal", policy.principal.to_string())));
-    pairs.extend(told.done.iter().flat_map(done));
-    pairs.extend(told.guard.iter().map(|guard| ("guard", word(guard))));
-    let new_guard = told.migration.iter().flat_map(|migration| &migration.guard);
+    let mut pairs = vec![subject(explanation, about)];
+    pairs.push(("time", moment::show(explanation.input.time)));
+    pairs.push(("input", history::input(&explanation.input, definition)?));
+    pairs.push((
+        "signed by",
+        history::signers(history::claimed(&explanation.input), &explanation.input),
+    ));
+    pairs.extend(
+        explanation.policy.iter().map(|policy| ("principal", policy.principal.to_string())),
+    );
+    pairs.extend(explanation.done.iter().flat_map(done));
+    pairs.extend(explanation.guard.iter().map(|guard| ("guard", word(guard))));
+    let new_guard = explanation.migration.iter().flat_map(|migration| &migration.guard);
     pairs.extend(new_guard.map(|guard| ("new guard", word(guard))));
-    pairs.push(decision(told));
-    let new_policy = told.migration.iter().map(|migration| (&migration.policy, "migrate"));
-    let policies = told.policy.iter().map(|policy| (policy, told.input.request.action()));
+    pairs.push(decision(explanation));
+    let new_policy = explanation.migration.iter().map(|migration| (&migration.policy, "migrate"));
+    let policies =
+        explanation.policy.iter().map(|policy| (policy, explanation.input.request.action()));
     let silent = policies.chain(new_policy).filter_map(|(policy, action)| silent(policy, action));
     pairs.extend(silent.map(|why| ("because", why)));
     printer.pairs(&pairs)?;
-    let mut rules = told.policy.iter().flat_map(|policy| &policy.rules);
+    let mut rules = explanation.policy.iter().flat_map(|policy| &policy.rules);
     rules.try_for_each(|rule| print_rule(rule, printer))?;
-    let Some(Migration { policy, .. }) = &told.migration else { return Ok(()) };
+    let Some(Migration { policy, .. }) = &explanation.migration else { return Ok(()) };
     printer.line("")?;
     printer.line("by the new policy:")?;
     policy.rules.iter().try_for_each(|rule| print_rule(rule, printer))
@@ -103,8 +109,8 @@ pub(super) fn print_rule(rule: &Rule, printer: &mut Printer) -> Result<()> {
     printer.pairs(&pairs.collect::<Vec<_>>())
 }
 
-fn subject(told: &Explanation, about: About) -> (&'static str, String) {
-    let seq = told.seq;
+fn subject(explanation: &Explanation, about: About) -> (&'static str, String) {
+    let seq = explanation.seq;
     match about {
         About::Version => ("version", seq.to_string()),
         About::Refusal(number) => (
@@ -130,8 +136,8 @@ fn done(done: &Done) -> Vec<(&'static str, String)> {
     pairs
 }
 
-fn decision(told: &Explanation) -> (&'static str, String) {
-    match (&told.verdict, &told.policy) {
+fn decision(explanation: &Explanation) -> (&'static str, String) {
+    match (&explanation.verdict, &explanation.policy) {
         (Ok(_), None) => ("decision", "created: no policy decides on a creation".to_string()),
         (Ok(admission), Some(_)) => {
             let rules = [&admission.rules[..], &admission.migrated].concat();
@@ -172,40 +178,40 @@ fn shown(read: &Reading) -> String {
     }
 }
 
-fn document(told: &Explanation, about: About, definition: &Definition) -> Result<Json> {
-    let verdict = told.verdict.as_ref();
+fn document(explanation: &Explanation, about: About, definition: &Definition) -> Result<Json> {
+    let verdict = explanation.verdict.as_ref();
     let rules = match verdict {
         Ok(admission) => [&admission.rules[..], &admission.migrated].concat(),
         Err(verdict) => verdict.rules.clone(),
     };
     let refused = verdict.err();
-    let policy = told.policy.as_ref();
+    let policy = explanation.policy.as_ref();
     let mut document = json!({
-        "object": told.object.to_string(),
-        "seq": told.seq,
-        "time": moment::json(told.input.time),
-        "input": history::request_document(&told.input, definition)?,
+        "object": explanation.object.to_string(),
+        "seq": explanation.seq,
+        "time": moment::json(explanation.input.time),
+        "input": history::request_document(&explanation.input, definition)?,
         "claimed_signers":
-            history::claimed(&told.input).map(|key| key.to_string()).collect::<Vec<_>>(),
+            history::claimed(&explanation.input).map(|key| key.to_string()).collect::<Vec<_>>(),
         "principal": policy.map(|policy| policy.principal.to_string()),
         "admitted": verdict.is_ok(),
         "reason": refused.map(|verdict| verdict.reason.name()),
         "detail": refused.map(|verdict| &verdict.detail),
         "rules": rules,
-        "guard": told.guard.as_ref().map(guard),
+        "guard": explanation.guard.as_ref().map(guard),
         "explained": policy.map(|policy| policy.rules.iter().map(rule).collect::<Vec<_>>()),
         "permitted_actions": policy.and_then(|policy| policy.permitted.as_ref()),
     });
     if let About::Refusal(number) = about {
         document["refusal"] = number.into();
     }
-    if let Some(migration) = &told.migration {
+    if let Some(migration) = &explanation.migration {
         document["migration"] = json!({
             "guard": migration.guard.as_ref().map(guard),
             "explained": migration.policy.rules.iter().map(rule).collect::<Vec<_>>(),
         });
     }
-    if let Some(done) = &told.done {
+    if let Some(done) = &explanation.done {
         document["result"] = done.result.as_ref().map(Value::to_json).into();
         document["outputs"] = done.outputs.iter().map(receipt::output).collect();
         document["messages"] = done.messages.iter().map(receipt::message).collect();

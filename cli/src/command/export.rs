@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{files, moment, progress, table};
 
 /// Export an object, whole, as one file: a capsule
@@ -40,15 +40,15 @@ pub(crate) struct Export {
 }
 
 impl Export {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         match self.moves || self.take_back {
-            true => session.with(|db| self.work(db, printer)),
-            false => session.reading(|db| self.work(db, printer)),
+            true => target.with(|db| self.work(db, printer)),
+            false => target.reading(|db| self.work(db, printer)),
         }
     }
 
     fn work(&self, db: &Database, printer: &mut Printer) -> Result<()> {
-        let id = session::find(db, &self.object)?;
+        let id = target::find(db, &self.object)?;
         let Some(path) = &self.file else { return take_back(db, id, printer) };
         let bytes = match self.moves {
             true => move_away(db, id, path, self.force)?,

@@ -6,7 +6,7 @@ use super::create;
 use crate::failure::Result;
 use crate::number;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 
 /// Make a new object from a version of another
 ///
@@ -28,9 +28,9 @@ pub(crate) struct Fork {
 }
 
 impl Fork {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.with(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.with(|db| {
+            let id = target::find(db, &self.object)?;
             let seq = match self.seq {
                 Some(seq) => seq,
                 None => db.info(id)?.seq,

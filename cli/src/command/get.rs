@@ -7,7 +7,7 @@ use serde_json::json;
 use super::at::Moment;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::typed;
 
 /// Get a field of an object's state
@@ -28,9 +28,9 @@ pub(crate) struct Get {
 }
 
 impl Get {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let snapshot = match self.at {
                 Some(moment) => moment.snapshot(db, id)?,
                 None => db.snapshot(id)?,

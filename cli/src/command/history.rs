@@ -13,8 +13,8 @@ use serde_json::{Map, Value as Json, json};
 
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
+use crate::target::{self, Target, short};
 use crate::{aside, moment, number, receipt, typed};
 
 /// Show the history of an object: its versions and its refusals
@@ -59,9 +59,9 @@ pub(super) const COLUMNS: [(&str, Align); 5] = [
 ];
 
 impl History {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let mut history = db.history(id).since(self.since.unwrap_or(0));
             history = history.until(self.until.unwrap_or(u64::MAX));
             history = history.limit(self.limit.unwrap_or(usize::MAX));

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::Session;
+use crate::target::Target;
 use crate::{aside, files, moment, progress};
 
 /// Import an object from a capsule, after verifying and replaying its whole lineage
@@ -29,7 +29,7 @@ pub(crate) struct Import {
 }
 
 impl Import {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         // A capsule that is not there leaves no database behind.
         if files::is_stream(&self.file) {
             let file = self.file.display();
@@ -38,13 +38,13 @@ impl Import {
             return Err(Failure::new("stream", format!("{file} {problem}")));
         }
         open(&self.file)?;
-        let made = session.to_be_made();
+        let made = target.to_be_made();
         if made.is_some() {
             // A capsule that does not verify, or cannot have the name, leaves no database behind.
             self.require_whole()?;
         }
         let made = made.map(|made| made.display().to_string());
-        session.with_new(|db| {
+        target.with_new(|db| {
             let id = read(db, &self.file, self.name.as_deref())?;
             printer.done(format!("object {id} is imported"), json!({ "object": id.to_string() }));
             let info = db.info(id)?;

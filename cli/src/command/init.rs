@@ -5,7 +5,7 @@ use serde_json::json;
 
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 
 /// Make an empty database
 ///
@@ -14,10 +14,10 @@ use crate::session::{self, Session};
 pub(crate) struct Init {}
 
 impl Init {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let directory = session.directory();
-        session::require_new(&directory)?;
-        session.with_new(|_| Ok(()))?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        let directory = target.directory();
+        target::require_new(&directory)?;
+        target.with_new(|_| Ok(()))?;
         let made = directory.display().to_string();
         printer.done(format!("the database {made}"), json!({ "database": made }));
         match printer.is_json() {

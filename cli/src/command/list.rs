@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session, short};
 use crate::table::{Align, Table};
+use crate::target::{self, Target, short};
 use crate::{aside, moment, number};
 
 /// List the objects, in the order of their ids
@@ -50,9 +50,9 @@ pub(crate) struct List {
 }
 
 impl List {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            session::mention_losses(db);
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            target::mention_losses(db);
             let (mut objects, now) = (self.query(db)?.peekable(), db.now());
             if objects.peek().is_none() {
                 aside::note(printer, "no-objects", self.nothing());
@@ -88,8 +88,8 @@ impl List {
     }
 
     fn query<'a>(&self, db: &'a Database) -> Result<Objects<'a>> {
-        let after = self.after.as_ref().map(|after| session::find(db, after)).transpose()?;
-        let code = self.code.as_ref().map(|code| session::find_code(db, code)).transpose()?;
+        let after = self.after.as_ref().map(|after| target::find(db, after)).transpose()?;
+        let code = self.code.as_ref().map(|code| target::find_code(db, code)).transpose()?;
         let objects = db.objects().after(after).limit(self.limit.unwrap_or(usize::MAX));
         Ok(objects
             .named(self.name.as_deref().unwrap_or_default())

@@ -6,8 +6,8 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
+use crate::target::{Target, short};
 use crate::{aside, moment, number, progress, receipt, stop};
 
 /// Print the outputs of all objects that the outbox has not given yet, oldest first
@@ -36,12 +36,12 @@ pub(crate) struct Outbox {
 }
 
 impl Outbox {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let Some(name) = &self.name else { return session.reading(|db| list(db, printer)) };
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        let Some(name) = &self.name else { return target.reading(|db| list(db, printer)) };
         if self.peek && !self.new {
-            return session.reading(|db| self.give(db, name, printer));
+            return target.reading(|db| self.give(db, name, printer));
         }
-        session.with(|db| match self.remove {
+        target.with(|db| match self.remove {
             true => remove(db, name, printer),
             false => self.give(db, name, printer),
         })

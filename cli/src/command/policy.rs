@@ -13,8 +13,8 @@ use super::show::section;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::refused::Asked;
-use crate::session::{self, Session};
 use crate::table::grouped;
+use crate::target::{self, Target};
 use crate::{aside, number, receipt};
 
 /// Change the policy of an object, preview a change, or print a policy's hash
@@ -102,24 +102,24 @@ pub(crate) struct Amend {
 }
 
 impl Policy {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         match self {
-            Policy::Check(check) => check.run(session, printer),
-            Policy::Amend(amend) => amend.run(session, printer),
+            Policy::Check(check) => check.run(target, printer),
+            Policy::Amend(amend) => amend.run(target, printer),
             Policy::Hash(hash) => hash.run(printer),
         }
     }
 }
 
 impl Check {
-    fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let policy = self.files.read()?;
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
-            let told = db.rehearse(id, policy.law(), self.last);
-            let told = told.map_err(|error| in_file(error.into(), &self.files.policy))?;
-            if told.versions == 0 {
-                let message = match told.dropped {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
+            let rehearsal = db.rehearse(id, policy.law(), self.last);
+            let rehearsal = rehearsal.map_err(|error| in_file(error.into(), &self.files.policy))?;
+            if rehearsal.versions == 0 {
+                let message = match rehearsal.dropped {
                     0 => "the object has no version behind its first to check the policy \
                           with"
                         .to_string(),
@@ -131,40 +131,40 @@ impl Check {
                 aside::note(printer, "nothing-checked", &message);
             }
             match printer.is_json() {
-                true => printer.document(&document(&told)),
-                false => print(&told, printer),
+                true => printer.document(&document(&rehearsal)),
+                false => print(&rehearsal, printer),
             }
         })
     }
 }
 
-fn print(told: &Rehearsal, printer: &mut Printer) -> Result<()> {
+fn print(rehearsal: &Rehearsal, printer: &mut Printer) -> Result<()> {
     let names = |names: &[String]| match names {
         [] => "none".to_string(),
         names => names.join(", "),
     };
-    let is_last = !told.is_amendable && !told.is_upgradable;
+    let is_last = !rehearsal.is_amendable && !rehearsal.is_upgradable;
     let yes = |may: bool| match may {
         true => "yes".to_string(),
         false if is_last => "no: the policy would be the object's last".to_string(),
         false => "no".to_string(),
     };
     printer.pairs(&[
-        ("versions checked", grouped(told.versions)),
-        ("dropped by retention", grouped(told.dropped)),
-        ("would be refused", grouped(told.refused.len() as u64)),
-        ("rules that permitted none", names(&told.idle)),
-        ("rules that can never hold", names(&told.dead)),
-        ("can be amended", yes(told.is_amendable)),
-        ("can be upgraded", yes(told.is_upgradable)),
+        ("versions checked", grouped(rehearsal.versions)),
+        ("dropped by retention", grouped(rehearsal.dropped)),
+        ("would be refused", grouped(rehearsal.refused.len() as u64)),
+        ("rules that permitted none", names(&rehearsal.idle)),
+        ("rules that can never hold", names(&rehearsal.dead)),
+        ("can be amended", yes(rehearsal.is_amendable)),
+        ("can be upgraded", yes(rehearsal.is_upgradable)),
     ])?;
-    let refused = told.refused.iter();
+    let refused = rehearsal.refused.iter();
     let refused = refused.map(|(seq, verdict)| (format!("version {seq}"), verdict.to_string()));
     section(printer, "would be refused", &refused.collect::<Vec<_>>())
 }
 
-fn document(told: &Rehearsal) -> serde_json::Value {
-    let refused = told.refused.iter().map(|(seq, verdict)| {
+fn document(rehearsal: &Rehearsal) -> serde_json::Value {
+    let refused = rehearsal.refused.iter().map(|(seq, verdict)| {
         json!({
             "seq": seq,
             "reason": verdict.reason.name(),
@@ -173,22 +173,22 @@ fn document(told: &Rehearsal) -> serde_json::Value {
         })
     });
     json!({
-        "versions": told.versions,
-        "dropped": told.dropped,
+        "versions": rehearsal.versions,
+        "dropped": rehearsal.dropped,
         "refused": refused.collect::<Vec<_>>(),
-        "idle_rules": told.idle,
-        "dead_rules": told.dead,
-        "amendable": told.is_amendable,
-        "upgradable": told.is_upgradable,
+        "idle_rules": rehearsal.idle,
+        "dead_rules": rehearsal.dead,
+        "amendable": rehearsal.is_amendable,
+        "upgradable": rehearsal.is_upgradable,
     })
 }
 
 impl Amend {
-    fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let policy = self.files.read()?;
         let secrets = self.signing.secrets()?;
-        session.with(|db| {
-            let id = session::find(db, &self.object)?;
+        target.with(|db| {
+            let id = target::find(db, &self.object)?;
             let amend = match self.for_good {
                 true => db.amend_for_good(id, policy.law()),
                 false => db.amend(id, policy.law()),

@@ -10,7 +10,7 @@ use super::at::Moment;
 use super::show::VALUE_CHARS_MAX;
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::typed;
 
 /// Read the fields of an object that its policy lets a principal read
@@ -52,9 +52,9 @@ impl FromStr for Who {
 }
 
 impl Read {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            let id = target::find(db, &self.object)?;
             let reader = db.reader(self.reader.0);
             let snapshot = match self.at {
                 Some(Moment::Seq(seq)) => reader.at(id, seq)?,

@@ -11,8 +11,8 @@ use serde_json::json;
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{Session, short};
 use crate::table::grouped;
+use crate::target::{Target, short};
 use crate::{aside, moment, progress, stop};
 
 /// Make the database, which must be new, from a backup
@@ -50,18 +50,18 @@ pub(crate) struct Restore {
 }
 
 impl Restore {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        let to = session.directory();
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        let to = target.directory();
         let until = match (self.until, self.until_position) {
             (_, Some(place)) => Until::Position(place),
             (until, None) => until.map_or(Until::End, Until::Time),
         };
         let what = Restoring::from(until).allow_empty(self.allow_empty);
         let what = what.allow_pruned(self.allow_pruned).accept_end(self.accept_end);
-        let options = Options::new().lock_wait(session.lock_wait());
+        let options = Options::new().lock_wait(target.lock_wait());
         let bar = progress::bytes("restoring", 0);
         let restored = progress::in_order(bar, |it| options.restore(&self.from, &to, what, it));
-        let report = restored.map_err(|error| session.waited(explained(error)))?;
+        let report = restored.map_err(|error| target.waited(explained(error)))?;
         if let Some(fault) = &report.marker {
             let id = "the database's id is the one that the log says";
             aside::warn("marker", &format!("{fault}; {id}"));

@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::Result;
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{aside, moment, number, table};
 
 /// Show or set how much history is kept: of every object, or of one
@@ -33,9 +33,9 @@ pub(crate) struct Retain {
 }
 
 impl Retain {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let show_or_set = |db: &Database| {
-            let object = self.object.as_deref().map(|name| session::find(db, name)).transpose()?;
+            let object = self.object.as_deref().map(|name| target::find(db, name)).transpose()?;
             let before = db.retention(object)?;
             if let Some(rule) = self.rule() {
                 db.set_retention(object, rule)?;
@@ -60,8 +60,8 @@ impl Retain {
             printer.pairs(&[("object", object), ("kept", show(rule))])
         };
         match self.rule() {
-            Some(_) => session.with(show_or_set),
-            None => session.reading(show_or_set),
+            Some(_) => target.with(show_or_set),
+            None => target.reading(show_or_set),
         }
     }
 

@@ -15,8 +15,8 @@ use serde_json::json;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::screen::Screen;
-use crate::session::{Session, short};
 use crate::table::{Align, Table, grouped};
+use crate::target::{Target, short};
 use crate::{aside, files, moment, progress, stop, vitals};
 
 /// The longest wait before the clock is read again: it may be set meanwhile.
@@ -88,9 +88,9 @@ struct Sleeper {
 }
 
 impl Run {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let _orderly = stop::orderly();
-        session.with(|db| {
+        target.with(|db| {
             let woken = self.watch(db, self.end(db), printer)?;
             if !woken.is_empty() {
                 let what = format!("{} objects were woken", grouped(woken.len() as u64));

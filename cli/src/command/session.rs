@@ -13,7 +13,7 @@ use super::call::Signing;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::refused::Asked;
-use crate::session as database;
+use crate::target::{self, Target};
 use crate::{aside, keyfile, moment, receipt};
 
 /// Make a session, or open one on an object, to send inputs in it without signatures
@@ -57,10 +57,10 @@ pub(crate) struct Open {
 }
 
 impl Session {
-    pub(crate) fn run(self, db: &database::Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         match self {
             Session::New(new) => new.run(printer),
-            Session::Open(open) => open.run(db, printer),
+            Session::Open(open) => open.run(target, printer),
         }
     }
 }
@@ -99,11 +99,11 @@ fn sooner(object: &str, expires: u64, time: u64, now: u64) -> Option<String> {
 }
 
 impl Open {
-    fn run(self, db: &database::Session, printer: &mut Printer) -> Result<()> {
+    fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let session = keyfile::read_session(&self.path)?;
         let secrets = self.signing.secrets()?;
-        db.with(|db| {
-            let id = database::find(db, &self.object)?;
+        target.with(|db| {
+            let id = target::find(db, &self.object)?;
             if let Some(note) = sooner(&self.object, session.expires(), db.info(id)?.time, db.now())
             {
                 aside::note(printer, "ahead", &note);

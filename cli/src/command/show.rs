@@ -9,7 +9,7 @@ use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{files, moment, typed};
 
 /// Characters of a value that are shown; `get` shows all.
@@ -39,10 +39,10 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
-        session.reading(|db| {
-            session::mention_losses(db);
-            let id = session::find(db, &self.object)?;
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
+        target.reading(|db| {
+            target::mention_losses(db);
+            let id = target::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let definition = snapshot.definition();
             if let Some(path) = &self.guard {

@@ -15,8 +15,8 @@ use super::show::section;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::refused::Asked;
-use crate::session::{self, Session, short};
 use crate::table::grouped;
+use crate::target::{self, Target, short};
 use crate::{aside, progress, receipt, stop};
 
 /// Kinds of outcome that are shown to people.
@@ -71,12 +71,12 @@ pub(crate) struct Upgrade {
 }
 
 impl Upgrade {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let to = self.made()?;
         let secrets = self.signing.secrets()?;
         let upgrade = |db: &Database| {
             if let Some(from) = &self.all_of {
-                let from = session::find_code(db, from)?;
+                let from = target::find_code(db, from)?;
                 if from == to.code() {
                     return Err(Failure::usage(format!(
                         "{} is the code that the objects have \
@@ -89,7 +89,7 @@ impl Upgrade {
                 return roll_out(db, from, fleet, printer);
             }
             let object = self.object.as_deref().expect("without a code there is an object");
-            let id = session::find(db, object)?;
+            let id = target::find(db, object)?;
             if db.info(id)?.code == to.code() && self.policy.is_none() {
                 let message = format!("{object} has this code already: nothing changes");
                 aside::note(printer, "same-code", &message);
@@ -105,9 +105,9 @@ impl Upgrade {
                 })?;
                 return receipt::print(&receipt, printer);
             }
-            let told = self.signing.sign(db, upgrade, &secrets)?.dry_run()?;
-            explain::print(&told, About::DryRun, db.snapshot(id)?.definition(), printer)?;
-            told.verdict.map(drop).map_err(|verdict| {
+            let explanation = self.signing.sign(db, upgrade, &secrets)?.dry_run()?;
+            explain::print(&explanation, About::DryRun, db.snapshot(id)?.definition(), printer)?;
+            explanation.verdict.map(drop).map_err(|verdict| {
                 Failure::refused(format!(
                     "{object} would refuse the upgrade: \
                                                              {verdict}"
@@ -115,8 +115,8 @@ impl Upgrade {
             })
         };
         match self.dry_run && self.all_of.is_none() {
-            true => session.reading(upgrade),
-            false => session.with(upgrade),
+            true => target.reading(upgrade),
+            false => target.with(upgrade),
         }
     }
 

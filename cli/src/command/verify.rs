@@ -12,8 +12,8 @@ use crate::audit::{Finding, audit, thread_count};
 use crate::failure::{Failure, Result};
 use crate::moment;
 use crate::printer::Printer;
-use crate::session::{self, Session, short};
 use crate::table::{Align, Table, grouped};
+use crate::target::{self, Target, short};
 use crate::{aside, progress, stop};
 
 /// The remark on a lineage of which only a part was verified.
@@ -44,22 +44,22 @@ pub(crate) struct Verify {
 }
 
 impl Verify {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let replay = if self.replay { Replay::Yes } else { Replay::No };
-        let Some(target) = &self.target else {
-            return session.reading(|db| all(db, replay, printer));
+        let Some(subject) = &self.target else {
+            return target.reading(|db| all(db, replay, printer));
         };
-        let path = Path::new(target);
+        let path = Path::new(subject);
         if is_called_a_file(path) {
             return capsule(path, replay, printer);
         }
         let is_file = path.exists() && !path.is_dir();
-        let verified = session.reading(|db| {
-            let id = session::find(db, target)?;
+        let verified = target.reading(|db| {
+            let id = target::find(db, subject)?;
             if is_file {
                 return Err(Failure::usage(format!(
-                    "{target:?} is both an object and a file: give ./{target} for the file, or the \
-                     object's id, {id}"
+                    "{subject:?} is both an object and a file: give ./{subject} for the file, or \
+                     the object's id, {id}"
                 )));
             }
             let bar = progress::bar("verifying", 0);
@@ -73,7 +73,7 @@ impl Verify {
             }
             // A capsule by another name.
             Err(failure) if is_missing(&failure) && is_file => capsule(path, replay, printer),
-            Err(failure) if is_missing(&failure) => Err(nothing(target, failure)),
+            Err(failure) if is_missing(&failure) => Err(nothing(subject, failure)),
             Err(failure) => Err(failure),
         }
     }
@@ -84,17 +84,17 @@ fn is_missing(failure: &Failure) -> bool {
 }
 
 /// Returns the failure when there is neither an object nor a file.
-fn nothing(target: &str, failure: Failure) -> Failure {
-    let looks_like_a_path = target.contains('/') || Path::new(target).extension().is_some();
+fn nothing(subject: &str, failure: Failure) -> Failure {
+    let looks_like_a_path = subject.contains('/') || Path::new(subject).extension().is_some();
     match looks_like_a_path {
         true => Failure::missing(
             "no-file",
             format!(
                 "there is neither a file nor an object \
-                                                     {target}"
+                                                     {subject}"
             ),
         ),
-        false => failure.about(format!("there is no file {target}")),
+        false => failure.about(format!("there is no file {subject}")),
     }
 }
 

@@ -6,7 +6,7 @@ use super::call::Signing;
 use crate::failure::Result;
 use crate::printer::Printer;
 use crate::refused::Asked;
-use crate::session::{self, Session};
+use crate::target::{self, Target};
 use crate::{receipt, typed};
 
 /// Write state fields directly
@@ -27,11 +27,11 @@ pub(crate) struct Write {
 }
 
 impl Write {
-    pub(crate) fn run(self, session: &Session, printer: &mut Printer) -> Result<()> {
+    pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         let secrets = self.signing.secrets()?;
         let words = typed::given_fields(&self.fields)?;
-        session.with(|db| {
-            let id = session::find(db, &self.object)?;
+        target.with(|db| {
+            let id = target::find(db, &self.object)?;
             let snapshot = db.snapshot(id)?;
             let schema = &snapshot.definition().schema;
             let fields = typed::fields(&words, schema)?;

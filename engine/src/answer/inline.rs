@@ -28,19 +28,19 @@ pub(crate) trait Inline: Send + Sync {
 
 /// Does a database's work on the thread that waits for it; nothing, when the database has workers.
 #[derive(Clone, Default)]
-pub(crate) struct Helper(Option<Weak<dyn Inline>>);
+pub(crate) struct InlineWork(Option<Weak<dyn Inline>>);
 
-impl std::fmt::Debug for Helper {
+impl std::fmt::Debug for InlineWork {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let count = self.0.as_ref().map_or(0, Weak::strong_count);
-        f.debug_tuple("Helper").field(&count).finish()
+        f.debug_tuple("InlineWork").field(&count).finish()
     }
 }
 
-impl Helper {
+impl InlineWork {
     /// Returns the helper of a database without workers.
-    pub(crate) fn of(database: Weak<dyn Inline>) -> Helper {
-        Helper(Some(database))
+    pub(crate) fn of(database: Weak<dyn Inline>) -> InlineWork {
+        InlineWork(Some(database))
     }
 
     /// Works until it `is_there`, or nothing is left to do.

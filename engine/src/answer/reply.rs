@@ -13,7 +13,7 @@ use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
-use crate::answer::inline::Helper;
+use crate::answer::inline::InlineWork;
 use crate::answer::receipt::{Answered, Receipt};
 use crate::answer::ticket::{Durability, Promise};
 use crate::error::{Error, ErrorKind, Result};
@@ -23,14 +23,14 @@ use crate::error::{Error, ErrorKind, Result};
 #[must_use = "an input that is not waited for may still be refused"]
 pub struct Pending<T = Receipt> {
     answer: oneshot::Receiver<Result<T>>,
-    helper: Helper,
+    inline: InlineWork,
 }
 
 /// The future of a [`Pending`].
 #[derive(Debug)]
 pub struct Answer<T = Receipt> {
     answer: oneshot::AsyncReceiver<Result<T>>,
-    helper: Helper,
+    inline: InlineWork,
 }
 
 /// The sender of an answer, with its durability.
@@ -39,19 +39,19 @@ pub(crate) struct Reply<T = Receipt> {
     sender: Option<oneshot::Sender<Result<T>>>,
     durability: Durability,
     posted: Instant,
-    helper: Helper,
+    inline: InlineWork,
 }
 
 /// A reply and the receipt that it will be.
-pub(crate) fn channel<T>(durability: Durability, helper: Helper) -> (Reply<T>, Pending<T>) {
+pub(crate) fn channel<T>(durability: Durability, inline: InlineWork) -> (Reply<T>, Pending<T>) {
     let (sender, answer) = oneshot::channel();
-    let (sender, posted, of_reply) = (Some(sender), Instant::now(), helper.clone());
-    (Reply { sender, durability, posted, helper: of_reply }, Pending { answer, helper })
+    let (sender, posted, of_reply) = (Some(sender), Instant::now(), inline.clone());
+    (Reply { sender, durability, posted, inline: of_reply }, Pending { answer, inline })
 }
 
 /// An answer that an append puts on record, sent when both halves have been dropped.
 #[derive(Debug)]
-struct Held<T> {
+struct RecordedAnswer<T> {
     reply: Reply<T>,
     answer: Result<T>,
     /// The outcome of the append, as far as the caller waits for it.
@@ -61,19 +61,19 @@ struct Held<T> {
 /// The half of a reply that runs when the append is in memory, where the object's readers see it.
 #[derive(Debug)]
 #[must_use]
-pub(crate) struct Early<T = Receipt>(Arc<Held<T>>);
+pub(crate) struct Early<T = Receipt>(Arc<RecordedAnswer<T>>);
 
 /// The half of a reply that runs when the append is durable, or never will be.
 #[derive(Debug)]
 #[must_use]
 pub(crate) struct Late<T = Receipt> {
-    held: Option<Arc<Held<T>>>,
+    held: Option<Arc<RecordedAnswer<T>>>,
     promise: Option<Promise>,
 }
 
-impl<T> Held<T> {
-    fn let_go(self: Arc<Held<T>>) {
-        if let Some(Held { reply, answer, outcome }) = Arc::into_inner(self)
+impl<T> RecordedAnswer<T> {
+    fn let_go(self: Arc<RecordedAnswer<T>>) {
+        if let Some(RecordedAnswer { reply, answer, outcome }) = Arc::into_inner(self)
             && let Some(outcome) = outcome.into_inner()
         {
             reply.send(outcome.and(answer));
@@ -106,8 +106,8 @@ impl<T> Late<T> {
 impl Reply {
     /// An answer that nobody waits for.
     pub(crate) fn none() -> Reply {
-        let (durability, helper) = Default::default();
-        Reply { sender: None, durability, posted: Instant::now(), helper }
+        let (durability, inline) = Default::default();
+        Reply { sender: None, durability, posted: Instant::now(), inline }
     }
 }
 
@@ -124,11 +124,11 @@ impl<T> Reply<T> {
     {
         let is_durable = self.durability == Durability::Durable;
         let promise = answer.as_mut().ok().filter(|_| !is_durable).map(|answer| {
-            let (promise, ticket) = Promise::new(self.helper.clone());
+            let (promise, ticket) = Promise::new(self.inline.clone());
             answer.hold(ticket);
             promise
         });
-        let held = Arc::new(Held { reply: self, answer, outcome: OnceLock::new() });
+        let held = Arc::new(RecordedAnswer { reply: self, answer, outcome: OnceLock::new() });
         let late = Late { held: is_durable.then(|| Arc::clone(&held)), promise };
         (Early(held), late)
     }
@@ -157,7 +157,7 @@ impl<T> Drop for Reply<T> {
 impl<T> Pending<T> {
     /// Returns a reply that has failed already.
     pub(crate) fn failed(error: Error) -> Pending<T> {
-        let (reply, pending) = channel(Durability::Durable, Helper::default());
+        let (reply, pending) = channel(Durability::Durable, InlineWork::default());
         reply.send(Err(error));
         pending
     }
@@ -177,7 +177,7 @@ impl<T> Pending<T> {
     /// [`Refused`](ErrorKind::Refused) with the verdict; [`Closed`](ErrorKind::Closed) when the
     /// database went away first; and failures that kept the engine from a verdict.
     pub fn wait(self) -> Result<T> {
-        self.helper.work_until(|| self.answer.has_message());
+        self.inline.work_until(|| self.answer.has_message());
         self.answer.recv().unwrap_or_else(|_| Err(ErrorKind::Closed.into()))
     }
 }
@@ -187,7 +187,7 @@ impl<T> IntoFuture for Pending<T> {
     type IntoFuture = Answer<T>;
 
     fn into_future(self) -> Answer<T> {
-        Answer { answer: self.answer.into_future(), helper: self.helper }
+        Answer { answer: self.answer.into_future(), inline: self.inline }
     }
 }
 
@@ -195,7 +195,7 @@ impl<T> Future for Answer<T> {
     type Output = Result<T>;
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        self.helper.work_until(|| self.answer.has_message());
+        self.inline.work_until(|| self.answer.has_message());
         let answer = Pin::new(&mut self.answer).poll(context);
         answer.map(|answer| answer.unwrap_or_else(|_| Err(ErrorKind::Closed.into())))
     }
@@ -225,14 +225,14 @@ mod tests {
     /// The log was faster than the publication once, and the caller saw the version before.
     #[test]
     fn a_durable_answer_comes_when_it_is_both_durable_and_in_memory() {
-        let (reply, pending) = channel(Durability::Durable, Helper::default());
+        let (reply, pending) = channel(Durability::Durable, InlineWork::default());
         let (early, late) = reply.on_record(refused());
         late.send(Ok(()));
         assert!(!is_there(&pending));
         early.send(Ok(()));
         assert!(is_there(&pending));
 
-        let (reply, pending) = channel(Durability::Durable, Helper::default());
+        let (reply, pending) = channel(Durability::Durable, InlineWork::default());
         let (early, late) = reply.on_record(refused());
         early.send(Ok(()));
         assert!(!is_there(&pending));
@@ -242,7 +242,7 @@ mod tests {
 
     #[test]
     fn an_answer_whose_log_is_gone_is_closed() {
-        let (reply, pending) = channel(Durability::Durable, Helper::default());
+        let (reply, pending) = channel(Durability::Durable, InlineWork::default());
         let (early, late) = reply.on_record(refused());
         drop(late);
         early.send(Ok(()));

@@ -18,7 +18,7 @@ use std::task::{Context, Poll, Waker};
 
 use storage::lock::{Condvar, Mutex};
 
-use crate::answer::inline::Helper;
+use crate::answer::inline::InlineWork;
 use crate::error::{ErrorKind, Result};
 use crate::rank;
 
@@ -49,7 +49,7 @@ struct State {
     outcome: OnceLock<Result<()>>,
     waiting: Mutex<Vec<Waker>, rank::Waiting>,
     settled: Condvar,
-    helper: Helper,
+    inline: InlineWork,
 }
 
 impl Ticket {
@@ -70,7 +70,7 @@ impl Ticket {
     /// failed: reopen the database, and ask it for the object's newest version.
     pub fn wait(&self) -> Result<()> {
         let Some(state) = &self.0 else { return Ok(()) };
-        state.helper.work_until(|| state.outcome.get().is_some());
+        state.inline.work_until(|| state.outcome.get().is_some());
         let mut waiting = state.waiting.lock();
         loop {
             if let Some(outcome) = state.outcome.get() {
@@ -95,7 +95,7 @@ impl Future for Ticket {
     /// Ready as [`Ticket::wait`] returns.
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Result<()>> {
         let Some(state) = &self.0 else { return Poll::Ready(Ok(())) };
-        state.helper.work_until(|| state.outcome.get().is_some());
+        state.inline.work_until(|| state.outcome.get().is_some());
         let mut waiting = state.waiting.lock();
         if let Some(outcome) = state.outcome.get() {
             return Poll::Ready(outcome.clone());
@@ -113,8 +113,8 @@ pub(crate) struct Promise(Arc<State>);
 
 impl Promise {
     /// A promise and its ticket.
-    pub(crate) fn new(helper: Helper) -> (Promise, Ticket) {
-        let state = Arc::new(State { helper, ..State::default() });
+    pub(crate) fn new(inline: InlineWork) -> (Promise, Ticket) {
+        let state = Arc::new(State { inline, ..State::default() });
         (Promise(Arc::clone(&state)), Ticket(Some(state)))
     }
 
@@ -160,7 +160,7 @@ mod tests {
 
     #[test]
     fn a_ticket_wakes_whoever_polled_it_once_and_stays_as_it_was_settled() {
-        let (promise, mut ticket) = Promise::new(Helper::default());
+        let (promise, mut ticket) = Promise::new(InlineWork::default());
         let count = Arc::new(Count::default());
         let waker = Waker::from(Arc::clone(&count));
         let mut context = Context::from_waker(&waker);
@@ -174,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_thread_waits_until_a_ticket_is_settled() {
-        let (promise, ticket) = Promise::new(Helper::default());
+        let (promise, ticket) = Promise::new(InlineWork::default());
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| ticket.wait());
             promise.settle(Ok(()));
@@ -184,7 +184,7 @@ mod tests {
 
     #[test]
     fn a_promise_that_nobody_keeps_is_an_error() {
-        let (promise, ticket) = Promise::new(Helper::default());
+        let (promise, ticket) = Promise::new(InlineWork::default());
         drop(promise);
         assert!(!ticket.is_durable());
         let error = ticket.wait().expect_err("it was dropped");

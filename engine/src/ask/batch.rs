@@ -73,7 +73,7 @@ impl<'a> Batch<'a> {
             calls.push((terms, request.map_err(about)?, time, expires));
         }
         // Kept until the inputs are posted.
-        let mut nonces = Nonces::lock(calls.iter().filter_map(|call| call.0.to_draw()));
+        let mut nonces = Nonces::lock(calls.iter().filter_map(|call| call.0.last_issued()));
         let whose: Vec<Whose> = self.keys.iter().map(|key| Whose::Key(key.public())).collect();
         let mut batch = credential::Batch::new();
         for (terms, request, _, expires) in &calls {

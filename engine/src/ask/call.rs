@@ -17,7 +17,7 @@ use crate::answer::reply::{Answer, Pending};
 use crate::answer::ticket::Durability;
 use crate::audit::explain::{self, Explanation};
 use crate::commit::shared::Shared;
-use crate::credentials::nonces::{Drawn, Nonces, Whose};
+use crate::credentials::nonces::{IssuedNonces, Nonces, Whose};
 use crate::credentials::session::Session;
 use crate::error::{ErrorKind, Result};
 use crate::rank;
@@ -72,7 +72,7 @@ impl<'a> Call<'a> {
     }
 
     /// The nonce: above all that these keys, or the session, used on the object before. Default:
-    /// the microseconds since 1970, or one more than the last that was drawn here or that the
+    /// the microseconds since 1970, or one more than the last that was issued here or that the
     /// object remembers of them.
     pub fn nonce(mut self, nonce: u64) -> Call<'a> {
         self.terms.nonce = Some(nonce);
@@ -144,14 +144,14 @@ impl<'a> Call<'a> {
     /// The input, with its credential; last nonces that are locked for it stay so in `nonces`,
     /// which is kept until the input is posted.
     fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Terms<'a>, Input)> {
-        let nonces = nonces.insert(Nonces::lock(self.to_draw().into_iter()));
+        let nonces = nonces.insert(Nonces::lock(self.last_issued().into_iter()));
         self.sign(nonces)
     }
 
-    /// Returns the last drawn nonce, when the next one is to be drawn.
-    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn, rank::Nonces>> {
+    /// Returns the last issued nonce, when the next one is to be issued.
+    pub(crate) fn last_issued(&self) -> Option<&'a Mutex<IssuedNonces, rank::Nonces>> {
         let is_signed = !self.keys.is_empty() || self.session.is_some();
-        self.terms.to_draw().filter(|_| is_signed)
+        self.terms.last_issued().filter(|_| is_signed)
     }
 
     /// Returns the input with its credential; draws its nonce from the locked ones.
@@ -196,10 +196,10 @@ impl<'a> Call<'a> {
     /// # let code = Code::wasm(continuant::samples::COUNTER)?
     /// #     .policy(continuant::samples::COUNTER_POLICY);
     /// # let counter = db.create(code)?;
-    /// let told = db.call(counter, "increment", args![1_000_000u64]).dry_run()?;
-    /// let verdict = told.verdict.unwrap_err();
+    /// let explanation = db.call(counter, "increment", args![1_000_000u64]).dry_run()?;
+    /// let verdict = explanation.verdict.unwrap_err();
     /// assert_eq!(verdict.reason.name(), "not-permitted");
-    /// let policy = told.policy.expect("it was the policy that refused");
+    /// let policy = explanation.policy.expect("it was the policy that refused");
     /// let count = &policy.rules[0];                           // the rule that does not hold
     /// assert_eq!(count.id, "count");
     /// assert_eq!(count.reads[0].path, "input.by");            // and what it reads
@@ -215,12 +215,12 @@ impl<'a> Call<'a> {
     /// not an error here.
     pub fn dry_run(self) -> Result<Explanation> {
         let (shared, object) = (self.terms.shared, self.terms.object);
-        let told = self.input(&mut None);
-        let told = told.and_then(|(terms, input)| {
+        let explanation = self.input(&mut None);
+        let explanation = explanation.and_then(|(terms, input)| {
             let even_if_ahead = terms.even_if_ahead;
             on_thread(|stack| explain::dry_run(shared, stack, object, input, even_if_ahead))?
         });
-        told.map_err(|error| error.about(object))
+        explanation.map_err(|error| error.about(object))
     }
 
     /// Posts the input and blocks until its version is durable, or in memory if relaxed.
@@ -271,8 +271,8 @@ impl<'a> Terms<'a> {
         Ok(self.shared.ledger(self.object)?.nonces.floor(&keys, Tracked::NONE))
     }
 
-    /// Returns the last drawn nonce, when the next one is to be drawn.
-    pub(crate) fn to_draw(&self) -> Option<&'a Mutex<Drawn, rank::Nonces>> {
+    /// Returns the last issued nonce, when the next one is to be issued.
+    pub(crate) fn last_issued(&self) -> Option<&'a Mutex<IssuedNonces, rank::Nonces>> {
         self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
     }
 

@@ -13,7 +13,7 @@ use crate::ask::call::Call;
 use crate::commit::shared::Shared;
 use crate::credentials::nonces::Nonces;
 use crate::error::{Error, ErrorKind, Result};
-use crate::run::joint::Joint;
+use crate::run::transaction::QueuedTransaction;
 
 /// Calls of different objects, to be admitted together or not at all: each by the policy of its own
 /// object, on a state that no other step changes meanwhile, and all of them in one frame of the
@@ -87,9 +87,9 @@ impl<'a> Transaction<'a> {
             false => Durability::Durable,
         };
         // Kept until the inputs are posted.
-        let mut nonces = Nonces::lock(self.calls.iter().filter_map(Call::to_draw));
-        let let_in = self.calls.iter().filter(|call| call.terms.even_if_ahead);
-        let let_in: Vec<ObjectId> = let_in.map(|call| call.terms.object).collect();
+        let mut nonces = Nonces::lock(self.calls.iter().filter_map(Call::last_issued));
+        let accepted_ahead = self.calls.iter().filter(|call| call.terms.even_if_ahead);
+        let accepted_ahead: Vec<ObjectId> = accepted_ahead.map(|call| call.terms.object).collect();
         let inputs = self.calls.into_iter().map(|call| {
             let object = call.terms.object;
             let signed = call.sign(&mut nonces).map_err(|error| error.about(object));
@@ -97,7 +97,7 @@ impl<'a> Transaction<'a> {
         });
         let (reply, pending) = self.shared.channel(durability);
         let inputs = inputs.collect::<Result<_>>()?;
-        self.shared.post.post_joint(Joint::new(inputs, let_in, reply))?;
+        self.shared.post.post_transaction(QueuedTransaction::new(inputs, accepted_ahead, reply))?;
         Ok(pending)
     }
 

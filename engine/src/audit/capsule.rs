@@ -70,11 +70,11 @@ fn verify(
     replay: Replay,
 ) -> Result<(Verified, Head, Seal)> {
     let mut reader = CapsuleReader::new(from)?;
-    let mut shelf = Shelf::new(catalog, stack, memory_bytes_max);
+    let mut parts = CapsuleParts::new(catalog, stack, memory_bytes_max);
     let mut auditor: Option<Auditor<'_>> = None;
     while let Some((kind, body)) = reader.next()? {
         match kind {
-            SectionKind::Code | SectionKind::Policy | SectionKind::Base => shelf.put(kind, body)?,
+            SectionKind::Code | SectionKind::Policy | SectionKind::Base => parts.put(kind, body)?,
             SectionKind::Commit => {
                 let commit = Commit::decode(body)?;
                 let (header, input) = (&commit.header, Input::decode(commit.input)?);
@@ -82,16 +82,16 @@ fn verify(
                     Request::Upgrade { code, policy } => Some((*code, *policy)),
                     _ => auditor.is_none().then_some((header.code, header.policy)),
                 };
-                shelf.expect(kind, needs, true)?;
+                parts.expect(kind, needs, true)?;
                 let auditor = match &mut auditor {
                     Some(auditor) => auditor,
-                    none => none.insert(shelf.auditor(header, replay)?),
+                    none => none.insert(parts.auditor(header, replay)?),
                 };
-                auditor.commit(&commit, &shelf)?;
+                auditor.commit(&commit, &parts)?;
                 if let Request::Amend { policy } = input.request {
-                    shelf.policies.insert(PolicyHash::of(&policy), policy);
+                    parts.policies.insert(PolicyHash::of(&policy), policy);
                 }
-                shelf.store(needs);
+                parts.store(needs);
             }
             SectionKind::Refusal => {
                 let refusal = Refusal::decode(body)?;
@@ -100,12 +100,12 @@ fn verify(
                     _ => None,
                 };
                 let needs = needs.filter(|_| !refusal.verdict.reason.is_native());
-                shelf.expect(kind, needs, false)?;
+                parts.expect(kind, needs, false)?;
                 let auditor = auditor.as_mut().ok_or_else(|| out_of_place("Commit", kind))?;
-                auditor.refusal(&refusal, &shelf)?;
-                shelf.store(needs);
+                auditor.refusal(&refusal, &parts)?;
+                parts.store(needs);
             }
-            end => shelf.expect(end, None, false)?,
+            end => parts.expect(end, None, false)?,
         }
     }
     let auditor = auditor.ok_or_else(|| out_of_place("Code", SectionKind::End))?;
@@ -123,7 +123,7 @@ fn out_of_place(expected: &str, found: SectionKind) -> Error {
 ///
 /// Invariant: each part comes once, right before the first record that needs it, in the order code,
 /// policy, base image.
-struct Shelf<'a> {
+struct CapsuleParts<'a> {
     catalog: &'a Catalog,
     stack: DeepStack,
     memory_bytes_max: u64,
@@ -142,10 +142,10 @@ struct New {
     base: Option<Arc<BaseImage>>,
 }
 
-impl<'a> Shelf<'a> {
-    fn new(catalog: &'a Catalog, stack: DeepStack, memory_bytes_max: u64) -> Shelf<'a> {
+impl<'a> CapsuleParts<'a> {
+    fn new(catalog: &'a Catalog, stack: DeepStack, memory_bytes_max: u64) -> CapsuleParts<'a> {
         let (codes, policies, bases, new) = Default::default();
-        Shelf { catalog, stack, memory_bytes_max, codes, policies, bases, new }
+        CapsuleParts { catalog, stack, memory_bytes_max, codes, policies, bases, new }
     }
 
     /// Takes in a part.
@@ -215,7 +215,7 @@ impl<'a> Shelf<'a> {
     }
 }
 
-impl PartSource for Shelf<'_> {
+impl PartSource for CapsuleParts<'_> {
     fn definition(&self, (code, policy): (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         let wasm = self.codes.get(&code).ok_or_else(|| missing("code", code))?;
         let encoded = self.policies.get(&policy).ok_or_else(|| missing("policy", policy))?;

@@ -25,7 +25,7 @@ use query::{Payloads, VersionEntry};
 use schema::Value;
 
 use crate::audit::replay::differs;
-use crate::commit::commit::{Stepped, result, with_secrets};
+use crate::commit::commit::{AdmittedStep, result, with_secrets};
 use crate::commit::library::Library;
 use crate::commit::shared::Shared;
 use crate::commit::upgrade;
@@ -33,7 +33,7 @@ use crate::error::{Error, ErrorKind, Result, missing};
 use crate::head::live::{Due, Live};
 use crate::head::missed::{Cause, Missed};
 use crate::stack::DeepStack;
-use crate::step::guard::Asker;
+use crate::step::guard::GuardRunner;
 use crate::step::host_limit;
 use crate::step::runner::Runner;
 use crate::step::slots::Slots;
@@ -145,8 +145,8 @@ pub(crate) fn version(
     let guards = &mut library.runner(&mut slots, stack).guards();
     let after = library.definition(stack, (header.code, header.policy))?;
     let laws = Laws { before: &definition, after: &after };
-    let told = explained(laws, head, &signers, step, guards)?.map_err(refused)?;
-    let verdict = told.verdict(signers);
+    let decided = explained(laws, head, &signers, step, guards)?.map_err(refused)?;
+    let verdict = decided.verdict(signers);
     if verdict.as_ref() != Ok(&admission) {
         let rules = |it: &Admission| [&it.rules[..], &it.migrated].concat().join(", ");
         let expected = verdict.map_or_else(|verdict| verdict.to_string(), |it| rules(&it));
@@ -154,13 +154,13 @@ pub(crate) fn version(
     }
     let wake = head.wake_during(&input.request);
     let done = Some(done(&definition, &input.request, effects, wake, fuel, page_count)?);
-    let Told { policy, guard, migration } = told;
+    let Decisions { policy, guard, migration } = decided;
     let policy = Some(policy);
     Ok(Explanation { object: id, seq, input, verdict, policy, guard, migration, done })
 }
 
 /// The decisions of the policies on a step.
-struct Told {
+struct Decisions {
     policy: Decided,
     guard: Option<Result<(), Verdict>>,
     migration: Option<Migration>,
@@ -173,21 +173,21 @@ fn explained(
     head: &Head,
     signers: &[PublicKey],
     step: Step<'_, Image, Image>,
-    guards: &mut Asker<'_>,
-) -> Result<Result<Told, Verdict>> {
+    guards: &mut GuardRunner<'_>,
+) -> Result<Result<Decisions, Verdict>> {
     if !matches!(step.input.request, Request::Upgrade { .. }) {
         let explained = admission::explain(laws.before, head, signers, step, guards);
-        return told(explained, |explained| (explained, None));
+        return decided(explained, |explained| (explained, None));
     }
     let explained = admission::explain_upgrade(laws, head, signers, step, guards);
-    told(explained, |ExplainedUpgrade { before, after }| (before, after))
+    decided(explained, |ExplainedUpgrade { before, after }| (before, after))
 }
 
 /// Returns the explanation, unless a failure kept a guard from its answer.
-fn told<E>(
+fn decided<E>(
     explained: Result<E, Verdict>,
     parts: impl FnOnce(E) -> (Explained<Stop>, Option<Explained<Stop>>),
-) -> Result<Result<Told, Verdict>> {
+) -> Result<Result<Decisions, Verdict>> {
     let (before, after) = match explained {
         Ok(explained) => parts(explained),
         Err(verdict) => return Ok(Err(verdict)),
@@ -202,10 +202,10 @@ fn told<E>(
         Ok::<_, Error>(Migration { policy: after.policy, guard: word(after.guard)? })
     };
     let migration = after.map(migration).transpose()?;
-    Ok(Ok(Told { policy: before.policy, guard: word(before.guard)?, migration }))
+    Ok(Ok(Decisions { policy: before.policy, guard: word(before.guard)?, migration }))
 }
 
-impl Told {
+impl Decisions {
     /// Combines the decisions and the guards' answers.
     fn verdict(&self, signers: Vec<PublicKey>) -> Result<Admission, Verdict> {
         let word = |guard: &Option<Result<(), Verdict>>| guard.clone().unwrap_or(Ok(()));
@@ -269,7 +269,7 @@ pub(crate) fn dry_run(
         if !even_if_ahead {
             return Err(shared.is_ahead(by));
         }
-        live.let_in();
+        live.accept_ahead();
     }
     while let Some(Due { wake: due, at }) = live.due(input.time) {
         let time = shared.options.clock.wake_time(at, input.time).max(live.head.header.time);
@@ -291,10 +291,10 @@ fn wake(
 ) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
     match with_secrets(shared, runner, live, &input) {
-        Ok(Stepped { ran, root, admission }) => {
-            let outcome = live.outcome(&ran, root);
+        Ok(AdmittedStep { result, root, admission }) => {
+            let outcome = live.outcome(&result, root);
             let (header, ledger) = live.head.successor(&input, &outcome, &admission);
-            live.advance(header, ledger, ran);
+            live.advance(header, ledger, result);
             Ok(())
         }
         Err(Stop::Refused(verdict)) => {
@@ -322,26 +322,27 @@ fn judge(
     };
     let Runner { catalog, slots, stack } = runner;
     upgrade::prepare(library, stack, &input.request)?;
-    let ran = run(&mut slots.objects, catalog, stack, live.subject(limits), &input);
-    let (loaded, ran) = match ran {
-        Ok(ran) => ran,
+    let result = run(&mut slots.objects, catalog, stack, live.subject(limits), &input);
+    let (loaded, result) = match result {
+        Ok(result) => result,
         Err(Stop::Refused(verdict)) => return Ok(Explanation::native(head, input, verdict)),
         Err(Stop::Failed(error)) => return Err(error),
     };
-    let guards = &mut Asker::new(catalog, &mut slots.guards, stack);
-    let step = ran.of(&input, &live.image);
-    let laws = Laws { before: definition, after: &ran.definition };
-    let told = explained(laws, head, &signers, step, guards);
+    let guards = &mut GuardRunner::new(catalog, &mut slots.guards, stack);
+    let step = result.of(&input, &live.image);
+    let laws = Laws { before: definition, after: &result.definition };
+    let decided = explained(laws, head, &signers, step, guards);
     loaded.reject();
-    let told = match told? {
-        Ok(told) => told,
+    let decided = match decided? {
+        Ok(decided) => decided,
         Err(verdict) => return Ok(Explanation::native(head, input, verdict)),
     };
-    let verdict = told.verdict(signers);
-    let (wake, page_count) = (head.wake_during(&input.request), ran.changed.len() as u32);
-    let done = Some(done(definition, &input.request, ran.effects, wake, ran.fuel, page_count)?);
+    let verdict = decided.verdict(signers);
+    let (wake, page_count) = (head.wake_during(&input.request), result.changed.len() as u32);
+    let done =
+        Some(done(definition, &input.request, result.effects, wake, result.fuel, page_count)?);
     let (object, seq) = (head.id, head.header.seq + 1);
-    let Told { policy, guard, migration } = told;
+    let Decisions { policy, guard, migration } = decided;
     let policy = Some(policy);
     Ok(Explanation { object, seq, input, verdict, policy, guard, migration, done })
 }

@@ -27,10 +27,10 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::instrument::INITIALIZING_VERSION;
 use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable, validate_guard};
-use crate::step::guard::Asker;
+use crate::step::guard::GuardRunner;
 use crate::step::host_limit;
 use crate::step::slots::Slots;
-use crate::step::step::{Ran, Subject, run};
+use crate::step::step::{StepResult, Subject, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
@@ -95,8 +95,8 @@ struct Replayer<'a> {
 }
 
 impl Replayer<'_> {
-    fn guards(&mut self) -> Asker<'_> {
-        Asker::new(self.catalog, &mut self.slots.guards, self.stack)
+    fn guards(&mut self) -> GuardRunner<'_> {
+        GuardRunner::new(self.catalog, &mut self.slots.guards, self.stack)
     }
 }
 
@@ -233,33 +233,33 @@ impl<'a> Auditor<'a> {
         let seq = commit.header.seq;
         let recorded = commit.header.instrumentation;
         let initializes = recorded == INITIALIZING_VERSION;
-        let ran = match self.run(input, StepLimits::default(), image, globals, initializes)? {
-            Ok(ran) => ran,
+        let result = match self.run(input, StepLimits::default(), image, globals, initializes)? {
+            Ok(result) => result,
             Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
         };
-        if recorded != ran.instrumentation {
-            return Err(differs("instrumentation", seq, ran.instrumentation, recorded));
+        if recorded != result.instrumentation {
+            return Err(differs("instrumentation", seq, result.instrumentation, recorded));
         }
-        if !ran.pages().eq(commit.pages.iter().copied()) {
+        if !result.pages().eq(commit.pages.iter().copied()) {
             let found = commit.pages.iter().map(|(index, _)| index);
             let found = format!("{:?}", found.collect::<Vec<_>>());
-            return Err(differs("pages", seq, format!("{:?}", ran.changed), found));
+            return Err(differs("pages", seq, format!("{:?}", result.changed), found));
         }
-        let (expected, found) = (ran.image.bytes_count(), commit.header.memory_bytes);
+        let (expected, found) = (result.image.bytes_count(), commit.header.memory_bytes);
         if expected != found {
             return Err(differs("memory bytes", seq, expected, found));
         }
-        if ran.effects.encode() != commit.effects {
-            return Err(differs("effects", seq, format!("{:?}", ran.effects), "others"));
+        if result.effects.encode() != commit.effects {
+            return Err(differs("effects", seq, format!("{:?}", result.effects), "others"));
         }
-        if ran.fuel != commit.header.fuel {
-            return Err(differs("fuel", seq, ran.fuel, commit.header.fuel));
+        if result.fuel != commit.header.fuel {
+            return Err(differs("fuel", seq, result.fuel, commit.header.fuel));
         }
-        let begun = ran.begun.as_ref();
-        let globals = begun.map_or(globals, |begun| begun.image.base().globals());
+        let new_code = result.new_code.as_ref();
+        let globals = new_code.map_or(globals, |new_code| new_code.image.base().globals());
         let recorded = commit.globals.map_or_else(|| encode_globals(globals), <[u8]>::to_vec);
-        if encode_globals(&ran.globals) != recorded {
-            return Err(differs("globals", seq, format!("{:?}", ran.globals), "others"));
+        if encode_globals(&result.globals) != recorded {
+            return Err(differs("globals", seq, format!("{:?}", result.globals), "others"));
         }
         Ok(())
     }
@@ -278,18 +278,18 @@ impl<'a> Auditor<'a> {
         image: &Image,
         globals: &[u64],
         initializes: bool,
-    ) -> Result<std::result::Result<Ran, Verdict>> {
+    ) -> Result<std::result::Result<StepResult, Verdict>> {
         let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
         let Replayer { slots, runnable, catalog, stack } = replay;
         let definition = &definition;
         let subject = Subject { definition, runnable, image, globals, limits, initializes };
         match run(&mut slots.objects, catalog, *stack, subject, input) {
-            Ok((loaded, ran)) => {
+            Ok((loaded, result)) => {
                 if input.request.runs_code() {
-                    loaded.accept(&ran.image);
+                    loaded.accept(&result.image);
                 }
-                Ok(Ok(ran))
+                Ok(Ok(result))
             }
             Err(Stop::Refused(verdict)) => Ok(Err(verdict)),
             Err(Stop::Failed(error)) => Err(error),
@@ -349,13 +349,13 @@ impl<'a> Auditor<'a> {
         initializes: bool,
     ) -> Result<Option<Verdict>> {
         let Before { head, image, globals } = before;
-        let ran = match self.run(input, limits, image, globals, initializes)? {
+        let result = match self.run(input, limits, image, globals, initializes)? {
             Err(verdict) => return Ok(Some(verdict)),
-            Ok(ran) => ran,
+            Ok(result) => result,
         };
         let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
-        match ran.admit(&definition, head, signers, input, image, &mut replay.guards()) {
+        match result.admit(&definition, head, signers, input, image, &mut replay.guards()) {
             Ok(_) => Ok(None),
             Err(Stop::Refused(verdict)) => Ok(Some(verdict)),
             Err(Stop::Failed(error)) => Err(error),

@@ -30,8 +30,8 @@ pub(crate) fn verify(
     let genesis = store.genesis(id)?;
     let header = genesis.header();
     let definition = library.definition(stack, (header.code, header.policy))?;
-    let mut shelf = Shelf { library, stack, base: genesis.begins_from() };
-    let base = shelf.base(header.code)?;
+    let mut parts = StoredParts { library, stack, base: genesis.begins_from() };
+    let base = parts.base(header.code)?;
     let runnable = match replay {
         Replay::Yes => Some((library.runnable(stack, &definition)?, &library.catalog)),
         Replay::No => None,
@@ -40,14 +40,14 @@ pub(crate) fn verify(
     for (entry, done) in store.lineage(id)?.zip(1..) {
         match entry? {
             LineageEntry::Commit(complete) if auditor.has_headers_only() => {
-                resume(id, &mut auditor, complete.stored(), &shelf)?;
+                resume(id, &mut auditor, complete.stored(), &parts)?;
             }
             LineageEntry::Commit(complete) => {
-                shelf.base = complete.stored().begins_from();
-                auditor.commit(&complete.commit(), &shelf)?;
+                parts.base = complete.stored().begins_from();
+                auditor.commit(&complete.commit(), &parts)?;
             }
             LineageEntry::Header(stored) => auditor.header(stored.header())?,
-            LineageEntry::Refusal(refusal) => auditor.refusal(&refusal, &shelf)?,
+            LineageEntry::Refusal(refusal) => auditor.refusal(&refusal, &parts)?,
         }
         if !progress(done, all.max(done)) {
             return Err(storage::Error::from(storage::ErrorKind::Stopped).into());
@@ -79,9 +79,9 @@ fn resume(
     id: ObjectId,
     auditor: &mut Auditor<'_>,
     stored: &StoredCommit,
-    shelf: &Shelf<'_>,
+    parts: &StoredParts<'_>,
 ) -> Result<()> {
-    let (store, header) = (&shelf.library.store, stored.header());
+    let (store, header) = (&parts.library.store, stored.header());
     auditor.header(header)?;
     let read = store.version(id, header.seq).and_then(|version| {
         let with_ledger = |version| Ok((store.ledger(id, &version)?, version));
@@ -89,8 +89,8 @@ fn resume(
     });
     match read {
         Ok(Some((ledger, version))) => {
-            let definition = shelf.definition((header.code, header.policy))?;
-            auditor.resume(definition, ledger, version.image, version.globals, shelf)
+            let definition = parts.definition((header.code, header.policy))?;
+            auditor.resume(definition, ledger, version.image, version.globals, parts)
         }
         Ok(None) => Err(ErrorKind::NoObject.into()),
         Err(error) if matches!(error.kind(), storage::ErrorKind::Pruned { .. }) => Ok(()),
@@ -99,14 +99,14 @@ fn resume(
 }
 
 /// The parts of the objects here, for a lineage that is verified.
-struct Shelf<'a> {
+struct StoredParts<'a> {
     library: &'a Library,
     stack: DeepStack,
     /// The base image that the version in hand begins from, if it begins from one.
     base: Option<BaseHash>,
 }
 
-impl PartSource for Shelf<'_> {
+impl PartSource for StoredParts<'_> {
     fn definition(&self, hashes: (CodeHash, PolicyHash)) -> Result<Arc<Definition>> {
         self.library.definition(self.stack, hashes)
     }

@@ -17,7 +17,7 @@ use object::commit::Commit;
 use object::credential::Host;
 use object::effects::{Admission, Effects, encode_globals};
 use object::hash::{MemoryRoot, ObjectId, VersionHash};
-use object::head::Payloads;
+use object::head::EncodedPayloads;
 use object::header::Header;
 use object::input::{Input, Request};
 use object::ledger::Ledger;
@@ -34,14 +34,14 @@ use crate::commit::shared::Shared;
 use crate::commit::upgrade::{self, NewParts};
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
-use crate::head::refusal_quota::{Refuser, Refusers};
+use crate::head::refusal_quota::{RefusalCounts, RefusedParty};
 use crate::metrics::{Count, Registry};
 use crate::options::Options;
 use crate::run::resident::Resident;
 use crate::stack::DeepStack;
-use crate::step::guard::Asker;
+use crate::step::guard::GuardRunner;
 use crate::step::runner::Runner;
-use crate::step::step::{Begun, Ran, run};
+use crate::step::step::{NewCode, StepResult, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
@@ -84,7 +84,7 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
     // 2 to 7: verify the credentials, run the step, validate its state, admit it.
     let admitted = measured(shared, runner, live, input).and_then(|step| {
         // Messages of a message's step are bounded by fuel, and must not stop their own delivery.
-        let count = if message.is_some() { 0 } else { step.ran.effects.messages.len() };
+        let count = if message.is_some() { 0 } else { step.result.effects.messages.len() };
         shared.library.has_room_for(count, shared.options.messages_max)?;
         // 8: make the header.
         Ok(Admitted::new(&shared.library, live, input, step)?)
@@ -121,8 +121,8 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
 }
 
 /// A step that was admitted.
-pub(crate) struct Stepped {
-    pub(crate) ran: Ran,
+pub(crate) struct AdmittedStep {
+    pub(crate) result: StepResult,
     /// The root of the memory that it left.
     pub(crate) root: MemoryRoot,
     pub(crate) admission: Admission,
@@ -136,23 +136,23 @@ pub(crate) fn decide(
     input: &Input,
     limits: StepLimits,
     host: Host<'_>,
-) -> Result<Stepped, Stop> {
+) -> Result<AdmittedStep, Stop> {
     let Runner { catalog, slots, stack } = runner;
     // 2: verify the credentials: signatures, expiry, nonce, parent.
     let tracked = live.definition.policy.tracked();
     let signers = authenticate(&live.head, tracked, input, host).map_err(Stop::Refused)?;
     // 3 to 5: load the object into a slot, run the step under fuel, collect its outcome.
-    let (loaded, ran) = run(&mut slots.objects, catalog, *stack, live.subject(limits), input)?;
+    let (loaded, result) = run(&mut slots.objects, catalog, *stack, live.subject(limits), input)?;
     // 6 and 7: validate the state, and admit it: native rules, the object's policy, its guard.
-    let guards = &mut Asker::new(catalog, &mut slots.guards, *stack);
-    match ran.admit(&live.definition, &live.head, signers, input, &live.image, guards) {
+    let guards = &mut GuardRunner::new(catalog, &mut slots.guards, *stack);
+    match result.admit(&live.definition, &live.head, signers, input, &live.image, guards) {
         Ok(admission) => {
             // Without the code the slot still holds the image from before.
             match input.request.runs_code() {
-                true => loaded.accept(&ran.image),
-                false => loaded.hold(&ran.image)?,
+                true => loaded.accept(&result.image),
+                false => loaded.hold(&result.image)?,
             }
-            Ok(Stepped { ran, root: loaded.root(), admission })
+            Ok(AdmittedStep { result, root: loaded.root(), admission })
         }
         Err(stop) => {
             loaded.reject();
@@ -167,17 +167,17 @@ fn measured(
     runner: &mut Runner<'_>,
     live: &Live,
     input: &Input,
-) -> Result<Stepped, Stop> {
+) -> Result<AdmittedStep, Stop> {
     let (object, request) = (live.head.id, &input.request);
     let (kind, action) = (request.kind().name(), request.action());
     let seq = live.head.header.seq + 1;
     let _step = tracing::debug_span!("step", %object, seq, kind, action).entered();
-    let begun = Instant::now();
+    let started = Instant::now();
     let done = with_secrets(shared, runner, live, input);
     shared.metrics.loads(runner.slots.objects.take_loads());
-    if let Ok(Stepped { ran, .. }) = &done {
-        shared.metrics.step(begun.elapsed());
-        tracing::debug!(fuel = ran.fuel, pages = ran.changed.len(), "admitted");
+    if let Ok(AdmittedStep { result, .. }) = &done {
+        shared.metrics.step(started.elapsed());
+        tracing::debug!(fuel = result.fuel, pages = result.changed.len(), "admitted");
     }
     done
 }
@@ -189,7 +189,7 @@ pub(crate) fn with_secrets(
     runner: &mut Runner<'_>,
     live: &Live,
     input: &Input,
-) -> Result<Stepped, Stop> {
+) -> Result<AdmittedStep, Stop> {
     let key = shared.sessions.key(input)?;
     upgrade::prepare(&shared.library, runner.stack, &input.request)?;
     let host = Host::holding(&shared.memo, key.as_ref());
@@ -198,11 +198,11 @@ pub(crate) fn with_secrets(
 
 /// A version that was admitted, and all of its parts for the log.
 struct Admitted {
-    ran: Ran,
+    result: StepResult,
     header: Arc<Header>,
     hash: VersionHash,
     ledger: Arc<Ledger>,
-    payloads: Payloads,
+    payloads: EncodedPayloads,
     /// The ledger, if it changed.
     new_ledger: Option<Vec<u8>>,
     new_globals: Option<Vec<u8>>,
@@ -211,20 +211,21 @@ struct Admitted {
 }
 
 impl Admitted {
-    fn new(library: &Library, live: &Live, input: &Input, step: Stepped) -> Result<Admitted> {
-        let Stepped { ran, root, admission } = step;
-        let (outcome, head) = (live.outcome(&ran, root), &live.head);
-        let payloads = Payloads::encode(input, &ran.effects, &admission);
+    fn new(library: &Library, live: &Live, input: &Input, step: AdmittedStep) -> Result<Admitted> {
+        let AdmittedStep { result, root, admission } = step;
+        let (outcome, head) = (live.outcome(&result, root), &live.head);
+        let payloads = EncodedPayloads::encode(input, &result.effects, &admission);
         let (header, ledger) = head.successor_with(input, &outcome, &admission, &payloads);
-        let begun = ran.begun.as_ref();
-        let globals = begun.map_or(&live.globals[..], |begun| begun.image.base().globals());
+        let new_code = result.new_code.as_ref();
+        let globals =
+            new_code.map_or(&live.globals[..], |new_code| new_code.image.base().globals());
         Ok(Admitted {
             payloads,
             new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
-            new_globals: (ran.globals != globals).then(|| encode_globals(&ran.globals)),
-            new_parts: NewParts::of(library, &ran.definition, begun)?,
+            new_globals: (result.globals != globals).then(|| encode_globals(&result.globals)),
+            new_parts: NewParts::of(library, &result.definition, new_code)?,
             rules: admission.rules.into_iter().chain(admission.migrated).collect(),
-            ran,
+            result,
             hash: header.hash(),
             header: header.into(),
             ledger,
@@ -239,11 +240,11 @@ impl Admitted {
             effects: &self.payloads.effects,
             admission: &self.payloads.admission,
             globals: self.new_globals.as_deref(),
-            pages: self.ran.pages().collect(),
+            pages: self.result.pages().collect(),
         };
         let (hash, ledger) = (self.hash, self.new_ledger.as_deref());
-        let (base, before) = match &self.ran.begun {
-            Some(Begun { runnable, image }) => (Some(runnable.base_hash), Some(image)),
+        let (base, before) = match &self.result.new_code {
+            Some(NewCode { runnable, image }) => (Some(runnable.base_hash), Some(image)),
             None => (None, Some(&live.image)),
         };
         let change = NewCommit { commit, hash, base, ledger, before };
@@ -252,12 +253,12 @@ impl Admitted {
         if let Request::Amend { policy } = &input.request {
             append.blobs.push(Blob::Policy(policy));
         }
-        append.sent.extend(sending(self.hash, &self.ran.effects));
+        append.sent.extend(sending(self.hash, &self.result.effects));
     }
 
     fn receipt(&mut self, live: &Live, input: &Input) -> Receipt {
         let rules = std::mem::take(&mut self.rules);
-        receipt(&live.definition, self.hash, &self.header, input, &self.ran, rules)
+        receipt(&live.definition, self.hash, &self.header, input, &self.result, rules)
     }
 
     /// Makes it the object's newest version, now that it is in the log.
@@ -269,15 +270,15 @@ impl Admitted {
         live: &mut Live,
         input: &Input,
     ) {
-        let (armed, receivers) = (live.armed(), receivers(&self.ran.effects));
-        shared.metrics.version(self.header.kind, self.ran.effects.messages.len());
+        let (armed, receivers) = (live.armed(), receivers(&self.result.effects));
+        shared.metrics.version(self.header.kind, self.result.effects.messages.len());
         if live.missed.is_some() {
             shared.library.overdue.remove(live.head.id);
         }
         if self.new_parts.has_code() {
             shared.library.offered.forget(self.header.code);
         }
-        live.advance_to(self.hash, self.header, self.ledger, self.ran);
+        live.advance_to(self.hash, self.header, self.ledger, self.result);
         if matches!(input.request, Request::Amend { .. }) {
             // Objects that were given the same policy have one between them.
             live.definition = shared.library.catalog.share(stack, Arc::clone(&live.definition));
@@ -332,7 +333,7 @@ pub(crate) fn commit_all(
             }
         }
     }
-    let message_count = admitted.iter().map(|one| one.ran.effects.messages.len()).sum();
+    let message_count = admitted.iter().map(|one| one.result.effects.messages.len()).sum();
     if let Err(error) = shared.library.has_room_for(message_count, shared.options.messages_max) {
         return drop(fail(&shared.metrics, reply, error));
     }
@@ -417,8 +418,8 @@ fn refuse<T: Answered>(
     let refused =
         move |verdict, recorded| Error::from(ErrorKind::Refused { verdict, recorded }).about(id);
     let refusal = live.head.refusal(input, verdict.clone());
-    let refuser = Refuser::of(&live.head, input, reason);
-    let recorded = match has_room(&shared.library.store, &shared.options, live, &refusal, refuser) {
+    let party = RefusedParty::of(&live.head, input, reason);
+    let recorded = match has_room(&shared.library.store, &shared.options, live, &refusal, party) {
         Ok(recorded) => recorded,
         Err(error) => return Err(fail(&shared.metrics, reply, error.about(id))),
     };
@@ -456,7 +457,7 @@ fn refuse<T: Answered>(
     }
     if recorded {
         live.head.record(&refusal);
-        live.refusers.iter_mut().for_each(|refusers| refusers.add(refuser));
+        live.refusal_counts.iter_mut().for_each(|counts| counts.add(party));
     }
     early.send(Ok(()));
     Ok(())
@@ -468,17 +469,17 @@ fn has_room(
     options: &Options,
     live: &mut Live,
     refusal: &Refusal,
-    refuser: Refuser,
+    party: RefusedParty,
 ) -> Result<bool> {
     let is_long = refusal.input.len() as u64 > options.refusal_bytes_max;
     if live.head.refusal_count >= options.refusals_max || is_long {
         return Ok(false);
     }
-    let refusers = match &mut live.refusers {
-        Some(refusers) => refusers,
-        none => none.insert(Box::new(Refusers::read(store, &live.head)?)),
+    let counts = match &mut live.refusal_counts {
+        Some(counts) => counts,
+        none => none.insert(Box::new(RefusalCounts::read(store, &live.head)?)),
     };
-    Ok(refusers.count(refuser) < options.refusals_each_max)
+    Ok(counts.count(party) < options.refusals_each_max)
 }
 
 /// Returns the caller's receipt.
@@ -487,10 +488,10 @@ pub(crate) fn receipt(
     version: VersionHash,
     header: &Header,
     input: &Input,
-    ran: &Ran,
+    step: &StepResult,
     rules: Vec<String>,
 ) -> Receipt {
-    let result = result(definition, &input.request, &ran.effects);
+    let result = result(definition, &input.request, &step.effects);
     let result = result.expect("the step encoded it with the same type");
     Receipt {
         object: header.object_id(),
@@ -499,8 +500,8 @@ pub(crate) fn receipt(
         result,
         rules,
         ticket: Ticket::DURABLE,
-        messages: ran.effects.messages.clone(),
-        outputs: ran.effects.outputs.clone(),
+        messages: step.effects.messages.clone(),
+        outputs: step.effects.outputs.clone(),
     }
 }
 

@@ -25,7 +25,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
 use crate::step::catalog::Runnable;
 use crate::step::runner::Runner;
-use crate::step::step::{Ran, Subject, run};
+use crate::step::step::{StepResult, Subject, run};
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
@@ -50,7 +50,7 @@ pub(crate) fn create(
     let limits = shared.options.step_limits;
     let made = genesis(&mut runner, definition, &runnable, &input, limits);
     shared.metrics.loads(runner.slots.objects.take_loads());
-    let (live, ran) = match made {
+    let (live, result) = match made {
         Ok(made) => made,
         Err(Stop::Refused(verdict)) => {
             shared.metrics.refusal(verdict.reason);
@@ -58,21 +58,21 @@ pub(crate) fn create(
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
-    shared.library.has_room_for(ran.effects.messages.len(), shared.options.messages_max)?;
+    shared.library.has_room_for(result.effects.messages.len(), shared.options.messages_max)?;
     let (policy, base) = (live.definition.policy.encode(), runnable.base.encode());
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],
         names: code.name.iter().map(|name| (name.as_str(), live.head.id)).collect(),
         ..Append::default()
     };
-    let beginning = Beginning { live, ran: &ran, input: &input };
+    let beginning = Beginning { live, result: &result, input: &input };
     begin(shared, &runnable, beginning, append, reply)
 }
 
 /// An object that begins: its state behind the genesis, the outcome of that, and the input.
 pub(crate) struct Beginning<'a> {
     pub(crate) live: Live,
-    pub(crate) ran: &'a Ran,
+    pub(crate) result: &'a StepResult,
     pub(crate) input: &'a Input,
 }
 
@@ -80,19 +80,20 @@ pub(crate) struct Beginning<'a> {
 pub(crate) fn begin<'a>(
     shared: &Shared,
     runnable: &'a Runnable,
-    Beginning { live, ran, input }: Beginning<'a>,
+    Beginning { live, result, input }: Beginning<'a>,
     append: Append<'a>,
     reply: Reply,
 ) -> Result<ObjectId> {
     let (id, hash) = (live.head.id, live.head.hash);
     let header = Header::clone(&live.head.header);
     let (kind, wake) = (header.kind, header.wake);
-    let receipt = receipt(&live.definition, hash, &header, input, ran, Vec::new());
+    let receipt = receipt(&live.definition, hash, &header, input, result, Vec::new());
     let done = move |durable: storage::Result<()>| {
         reply.send(durable.map(|()| receipt).map_err(Error::from));
     };
-    let globals = (ran.globals != runnable.base.globals()).then(|| encode_globals(&ran.globals));
-    let (input, effects) = (input.encode(), ran.effects.encode());
+    let globals =
+        (result.globals != runnable.base.globals()).then(|| encode_globals(&result.globals));
+    let (input, effects) = (input.encode(), result.effects.encode());
     let admission = Admission::default().encode();
     let before = Image::new(Arc::clone(&runnable.base));
     let commit = Commit {
@@ -101,19 +102,19 @@ pub(crate) fn begin<'a>(
         effects: &effects,
         admission: &admission,
         globals: globals.as_deref(),
-        pages: ran.pages().collect(),
+        pages: result.pages().collect(),
     };
     let (base, before) = (Some(runnable.base_hash), Some(&before));
     let mut append: Append<'_> = append;
     let change = NewCommit { commit, hash, base, ledger: None, before };
     append.changes.push(Change::Commit(change));
-    append.sent.extend(sending(hash, &ran.effects));
+    append.sent.extend(sending(hash, &result.effects));
     shared.library.store.append(&append, done)?;
     drop(append);
-    shared.metrics.version(kind, ran.effects.messages.len());
+    shared.metrics.version(kind, result.effects.messages.len());
     shared.residents.insert(live, &shared.metrics);
     shared.post.timer.change(id, None, wake);
-    shared.post.post_mail(receivers(&ran.effects));
+    shared.post.post_mail(receivers(&result.effects));
     Ok(id)
 }
 
@@ -124,19 +125,19 @@ pub(crate) fn genesis(
     runnable: &Arc<Runnable>,
     input: &Input,
     limits: StepLimits,
-) -> Result<(Live, Ran), Stop> {
+) -> Result<(Live, StepResult), Stop> {
     let Runner { catalog, slots, stack } = runner;
     let image = Image::new(Arc::clone(&runnable.base));
     let (definition, globals) = (&definition, runnable.base.globals());
     let subject =
         Subject { definition, runnable, image: &image, globals, limits, initializes: true };
-    let (loaded, ran) = run(&mut slots.objects, catalog, *stack, subject, input)?;
-    loaded.accept(&ran.image);
-    definition.schema.validate_state(&ran.image, definition.code.state_address)?;
+    let (loaded, result) = run(&mut slots.objects, catalog, *stack, subject, input)?;
+    loaded.accept(&result.image);
+    definition.schema.validate_state(&result.image, definition.code.state_address)?;
 
-    let outcome = ran.outcome(loaded.root(), ran.globals_hash());
+    let outcome = result.outcome(loaded.root(), result.globals_hash());
     let head = Head::new(object::head::genesis(input, &outcome));
-    Ok((Live::new(ran.clone(), head, Arc::clone(runnable)), ran))
+    Ok((Live::new(result.clone(), head, Arc::clone(runnable)), result))
 }
 
 fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {

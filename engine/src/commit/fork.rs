@@ -20,7 +20,7 @@ use crate::error::{ErrorKind, Result};
 use crate::head::live::Live;
 use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::stack::DeepStack;
-use crate::step::step::Ran;
+use crate::step::step::StepResult;
 
 /// The choice whether a fork keeps the next wake of its original version.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,13 +66,22 @@ pub(crate) fn fork(
     let request = Request::Fork { salt: salt()?, of: Box::new(of) };
     let input = Input { request, time, credential: None };
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
-    let begun = None;
+    let new_code = None;
     let instrumentation = INSTRUMENTATION_VERSION;
-    let ran = Ran { image, changed, effects, fuel, globals, definition, begun, instrumentation };
-    let outcome = ran.outcome(head.header.memory_root, ran.globals_hash());
+    let result = StepResult {
+        image,
+        changed,
+        effects,
+        fuel,
+        globals,
+        definition,
+        new_code,
+        instrumentation,
+    };
+    let outcome = result.outcome(head.header.memory_root, result.globals_hash());
     let head = Head::new(genesis(&input, &outcome));
     let names = name.iter().map(|name| (*name, head.id)).collect();
-    let live = Live::new(ran.clone(), head, Arc::clone(&runnable));
-    let beginning = Beginning { live, ran: &ran, input: &input };
+    let live = Live::new(result.clone(), head, Arc::clone(&runnable));
+    let beginning = Beginning { live, result: &result, input: &input };
     begin(shared, &runnable, beginning, Append { names, ..Append::default() }, reply)
 }

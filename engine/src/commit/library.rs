@@ -58,8 +58,8 @@ impl Library {
             return Err(mismatch("memory root", &head, head.header.memory_root, tree.root()));
         }
         let missed = self.missed(&head)?.map(Box::new);
-        let (refusers, stale) = (None, false);
-        Ok(Live { definition, runnable, head, image, globals, missed, refusers, stale })
+        let (refusal_counts, stale) = (None, false);
+        Ok(Live { definition, runnable, head, image, globals, missed, refusal_counts, stale })
     }
 
     /// The head's wake, if it was tried in vain since the database was opened, or was refused

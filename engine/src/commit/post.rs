@@ -17,13 +17,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::head::missed::RETRY_MS;
 use crate::metrics::{Count, Registry};
 use crate::options::Options;
-use crate::run::joint::Joint;
 use crate::run::letter::Letter;
 use crate::run::mailbox::{Posted, PostedToAll};
 use crate::run::pool::Queue;
 use crate::run::resident::Resident;
 use crate::run::residents::Residents;
 use crate::run::timer::Timer;
+use crate::run::transaction::QueuedTransaction;
 use crate::step::slots::Slots;
 
 /// The mail of all objects, the run queue, and the wakes that are to come.
@@ -74,8 +74,8 @@ impl Post {
     }
 
     /// Posts that someone asks for the object's own cycle, if it is due by `time`.
-    pub(crate) fn post_advance(&self, id: ObjectId, time: u64, reply: Reply) -> Result<()> {
-        self.post(id, Letter::Advance { time, reply })
+    pub(crate) fn post_cycle(&self, id: ObjectId, time: u64, reply: Reply) -> Result<()> {
+        self.post(id, Letter::Cycle { time, reply })
     }
 
     fn post(&self, id: ObjectId, letter: Letter) -> Result<()> {
@@ -99,7 +99,7 @@ impl Post {
             let now = self.options.clock.now();
             match self.put(to, Letter::Mail { time: now }) {
                 Ok(()) => {}
-                Err(error) if is_gone(&error) => self.bury(to, &error),
+                Err(error) if is_gone(&error) => self.mark_dead(to, &error),
                 Err(error) => {
                     tracing::error!(%error, "messages could not be delivered: they are tried \
                                              again");
@@ -110,7 +110,7 @@ impl Post {
     }
 
     /// Marks all messages to a missing or moved object as dead letters.
-    fn bury(&self, to: ObjectId, error: &Error) {
+    fn mark_dead(&self, to: ObjectId, error: &Error) {
         let why = match error.kind() {
             ErrorKind::Moved => "the object was moved away",
             _ => "there is no such object",
@@ -156,11 +156,11 @@ impl Post {
     }
 
     /// Posts a transaction to all of its objects.
-    pub(crate) fn post_joint(&self, joint: Joint) -> Result<()> {
+    pub(crate) fn post_transaction(&self, transaction: QueuedTransaction) -> Result<()> {
         if self.closed.load(Ordering::Acquire) {
             return Err(ErrorKind::Closed.into());
         }
-        let (objects, joint) = (joint.objects(), Arc::new(joint));
+        let (objects, transaction) = (transaction.objects(), Arc::new(transaction));
         let _held = self.queue.hold();
         loop {
             let find = |&(id, time): &(ObjectId, u64)| {
@@ -171,7 +171,7 @@ impl Post {
             objects.iter().for_each(|_| self.queue.begin());
             let max = self.options.mailbox_max;
             let take_back = || objects.iter().for_each(|_| self.queue.end());
-            match Resident::post_to_all(&residents, &joint, max) {
+            match Resident::post_to_all(&residents, &transaction, max) {
                 PostedToAll::Schedule(idle) => {
                     idle.iter().for_each(|&index| self.queue.push(Arc::clone(&residents[index].0)));
                     return Ok(());
@@ -206,7 +206,7 @@ impl Post {
                 Ok(()) => {}
                 // An object whose creation never became durable has no wake either, and one that
                 // was moved away has none here. Messages to it may have been late.
-                Err(error) if is_gone(&error) => self.bury(id, &error),
+                Err(error) if is_gone(&error) => self.mark_dead(id, &error),
                 Err(error) if matches!(error.kind(), ErrorKind::Closed) => return Err(error),
                 Err(error) => {
                     self.timer.change(id, None, Some(now.saturating_add(RETRY_MS)));

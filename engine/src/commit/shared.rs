@@ -12,13 +12,13 @@ use object::ledger::Ledger;
 use storage::Store;
 use storage::lock::Mutex;
 
-use crate::answer::inline::Helper;
+use crate::answer::inline::InlineWork;
 use crate::answer::reply::{Pending, Reply, channel};
 use crate::answer::ticket::Durability;
 use crate::commit::library::Library;
 use crate::commit::post::Post;
-use crate::credentials::nonces::{Drawn, Whose};
-use crate::credentials::session::Held;
+use crate::credentials::nonces::{IssuedNonces, Whose};
+use crate::credentials::session::SessionSecrets;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
 use crate::metrics::{Count, Metrics, Registry};
@@ -39,10 +39,10 @@ pub(crate) struct Shared {
     /// Signatures that were verified lately.
     pub(crate) memo: Memo,
     /// The secrets of sessions.
-    pub(crate) sessions: Held,
-    /// The last nonces drawn for objects of each shard.
-    nonces: Vec<Mutex<Drawn, rank::Nonces>>,
-    helper: Helper,
+    pub(crate) sessions: SessionSecrets,
+    /// The last nonces issued for objects of each shard.
+    nonces: Vec<Mutex<IssuedNonces, rank::Nonces>>,
+    inline: InlineWork,
 }
 
 impl std::fmt::Debug for Shared {
@@ -72,11 +72,11 @@ impl Shared {
             options,
             metrics,
             memo: Memo::default(),
-            sessions: Held::default(),
+            sessions: SessionSecrets::default(),
             nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
-            helper: match worker_count {
-                0 => Helper::of(shared.clone()),
-                _ => Helper::default(),
+            inline: match worker_count {
+                0 => InlineWork::of(shared.clone()),
+                _ => InlineWork::default(),
             },
         }))
     }
@@ -100,7 +100,7 @@ impl Shared {
 
     /// A reply and the receipt that it will be.
     pub(crate) fn channel<T>(&self, durability: Durability) -> (Reply<T>, Pending<T>) {
-        channel(durability, self.helper.clone())
+        channel(durability, self.inline.clone())
     }
 
     /// Posts the wakes that are due by the system's clock, as the timer's thread does.
@@ -157,8 +157,8 @@ impl Shared {
         Ok(whose.iter().filter_map(last).max().unwrap_or(0))
     }
 
-    /// The last nonces drawn for the object and some others.
-    pub(crate) fn last_nonce(&self, id: ObjectId) -> &Mutex<Drawn, rank::Nonces> {
+    /// The last nonces issued for the object and some others.
+    pub(crate) fn last_nonce(&self, id: ObjectId) -> &Mutex<IssuedNonces, rank::Nonces> {
         &self.nonces[shard_index(id)]
     }
 

@@ -9,7 +9,7 @@
 //!
 //! The host's clock determines due wakes and the stamps of inputs, and a version's time is never
 //! before its parent's: so an object may be ahead of the clock. One that is ahead beyond the
-//! tolerance accepts only inputs that are let in: its wakes and the messages to it wait until the
+//! tolerance accepts only inputs that ask for it: its wakes and the messages to it wait until the
 //! clock has come near.
 //!
 //! This module does not know how a version is made.
@@ -29,16 +29,16 @@ use storage::SentMessage;
 use crate::answer::inline::Inline;
 use crate::answer::reply::Reply;
 use crate::commit::commit::{Asked, Turn, commit, fail};
-use crate::commit::meet::meet;
 use crate::commit::shared::Shared;
+use crate::commit::transaction::arrive;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Due;
 use crate::head::missed::{Cause, Missed};
 use crate::metrics::Count;
-use crate::run::joint::Joint;
 use crate::run::letter::Letter;
 use crate::run::mailbox::Mail;
 use crate::run::resident::Resident;
+use crate::run::transaction::QueuedTransaction;
 use crate::stack::DeepStack;
 use crate::step::runner::Runner;
 use crate::step::slots::Slots;
@@ -49,12 +49,12 @@ const TURN_STEPS_MAX: usize = 64;
 /// Works through an object's mail, and schedules it again when there is more.
 pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>, stack: DeepStack) {
     let mut runner = shared.library.runner(slots, stack);
-    // The turn counts like a letter: nobody sees all quiet before a panic is handled.
+    // The turn counts like a letter: nobody sees none in flight before a panic is handled.
     shared.post.queue.begin();
-    let in_hand = shared.post.queue.in_hand();
+    let taken = shared.post.queue.taken();
     shared.metrics.count(Count::TurnsBegun);
-    let mut joining = None;
-    let work = AssertUnwindSafe(|| letters(shared, &mut runner, &resident, &mut joining));
+    let mut reached = None;
+    let work = AssertUnwindSafe(|| letters(shared, &mut runner, &resident, &mut reached));
     if catch_unwind(work).is_err() {
         tracing::error!(object = %resident.id, "a turn panicked");
         shared.metrics.count(Count::Failures);
@@ -64,19 +64,21 @@ pub(crate) fn turn(shared: &Shared, slots: &mut Slots, resident: Arc<Resident>, 
         if has_wake || !shared.library.store.messages_to(resident.id).is_empty() {
             shared.post.retry(resident.id);
         }
-        joining.iter().for_each(|joint: &Arc<Joint>| joint.fail(ErrorKind::Panicked.into()));
+        reached.iter().for_each(|transaction: &Arc<QueuedTransaction>| {
+            transaction.fail(ErrorKind::Panicked.into())
+        });
     }
-    match joining {
+    match reached {
         // It stays scheduled, and in memory, until the last one has come.
-        Some(joint) => {
+        Some(transaction) => {
             drop(resident);
-            meet(shared, &mut runner, &joint);
+            arrive(shared, &mut runner, &transaction);
         }
         None if resident.leave() => shared.post.queue.put_back(resident),
         None => shared.residents.make_room(&shared.metrics),
     }
     shared.metrics.count(Count::TurnsEnded);
-    drop(in_hand);
+    drop(taken);
 }
 
 /// Without workers: gives the object at `place` of the run queue its turn; does nothing otherwise.
@@ -86,10 +88,10 @@ pub(crate) fn work_at(shared: &Shared, place: usize) -> Option<ObjectId> {
 }
 
 /// Waits until no letter is under way; without workers it is this thread that works.
-pub(crate) fn wait_quiet(shared: &Shared) {
+pub(crate) fn drain(shared: &Shared) {
     loop {
         while work_at(shared, 0).is_some() {}
-        if shared.post.queue.wait_quiet() {
+        if shared.post.queue.drain() {
             return;
         }
     }
@@ -109,30 +111,30 @@ impl Inline for Shared {
     }
 }
 
-/// Works through the mail, up to a transaction that the object reaches; then `joining` is that
+/// Works through the mail, up to a transaction that the object reaches; then `reached` is that
 /// transaction.
 fn letters(
     shared: &Shared,
     runner: &mut Runner<'_>,
     resident: &Arc<Resident>,
-    joining: &mut Option<Arc<Joint>>,
+    reached: &mut Option<Arc<QueuedTransaction>>,
 ) {
     let mut live = resident.live.lock();
     let mut steps = 0;
     while steps < TURN_STEPS_MAX {
         let Some(letter) = resident.take() else { break };
-        let in_hand = shared.post.queue.in_hand();
-        if let Letter::Join { joint, .. } = &letter {
-            *joining = Some(Arc::clone(joint));
+        let taken = shared.post.queue.taken();
+        if let Letter::Transaction { transaction, .. } = &letter {
+            *reached = Some(Arc::clone(transaction));
         }
         match shared.loaded(runner.stack, resident, &mut live) {
             Ok(live) => {
                 let (runner, steps) = (runner.reborrow(), &mut steps);
                 let put_back = Turn { shared, runner, resident, live, steps }.work(letter);
                 if let Some(letter) = put_back {
-                    *joining = None;
+                    *reached = None;
                     if resident.put_back(letter) {
-                        in_hand.put_back();
+                        taken.put_back();
                     }
                 }
             }
@@ -140,14 +142,14 @@ fn letters(
                 if letter.is_own() {
                     shared.post.retry(resident.id);
                 }
-                if !matches!(letter, Letter::Join { .. }) {
+                if !matches!(letter, Letter::Transaction { .. }) {
                     shared.metrics.count(Count::Failures);
                 }
                 letter.fail(error.about(resident.id));
                 steps += 1;
             }
         }
-        if joining.is_some() {
+        if reached.is_some() {
             return;
         }
     }
@@ -166,11 +168,11 @@ impl Turn<'_> {
     fn work(&mut self, letter: Letter) -> Option<Letter> {
         *self.steps += 1;
         if let Some(by) = self.shared.ahead(self.live.head.header.time) {
-            if !letter.is_let_in(self.resident.id) {
+            if !letter.accepts_ahead(self.resident.id) {
                 self.hold(letter, by);
                 return None;
             }
-            self.let_in();
+            self.accept_ahead();
         }
         while let Some((due, time)) =
             letter.wakes_by().and_then(|by| Some((self.live.due(by)?, by)))
@@ -179,7 +181,7 @@ impl Turn<'_> {
                 return Some(letter);
             }
             *self.steps += 1;
-            let ran = self.run_wake(due, time, None);
+            let ran = self.run_cycle(due, time, None);
             if let Err(error) = ran
                 && self.live.stale
             {
@@ -198,15 +200,15 @@ impl Turn<'_> {
                 drop(commit(self, Asked::new(&input, reply)));
             }
             // A transaction is run when all of its objects have reached it.
-            Letter::Join { .. } => {}
+            Letter::Transaction { .. } => {}
             // A failed message is tried again at such a wake.
             Letter::Wake { time } | Letter::Mail { time } => {
                 return self.mail(time);
             }
-            Letter::Advance { time, reply } => match self.live.head.header.wake {
+            Letter::Cycle { time, reply } => match self.live.head.header.wake {
                 Some(wake) if wake <= time => {
                     let at = if self.live.missed(wake).is_some() { time } else { wake };
-                    drop(self.run_wake(Due { wake, at }, time, Some(reply)));
+                    drop(self.run_cycle(Due { wake, at }, time, Some(reply)));
                 }
                 wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
             },
@@ -214,11 +216,11 @@ impl Turn<'_> {
         None
     }
 
-    /// Runs a held wake before an input that is let in.
-    fn let_in(&mut self) {
+    /// Runs a held wake before an input that is accepted although the object is ahead of the clock.
+    fn accept_ahead(&mut self) {
         let Turn { shared, live, .. } = self;
         let armed = live.armed();
-        if live.let_in() {
+        if live.accept_ahead() {
             shared.library.overdue.remove(live.head.id);
             shared.post.timer.change(live.head.id, armed, live.armed());
         }
@@ -233,12 +235,12 @@ impl Turn<'_> {
         let error = || shared.is_ahead(by).about(id);
         match letter {
             Letter::Input { reply, .. } => drop(fail(&shared.metrics, reply, error())),
-            Letter::Advance { time, reply } => match live.head.header.wake {
+            Letter::Cycle { time, reply } => match live.head.header.wake {
                 Some(wake) if wake <= time => drop(fail(&shared.metrics, reply, error())),
                 wake => reply.send(Err(ErrorKind::NotDue { wake }.into())),
             },
             // It is answered when all of its objects have reached it.
-            Letter::Join { joint, .. } => joint.fail(error()),
+            Letter::Transaction { transaction, .. } => transaction.fail(error()),
             Letter::Wake { time } | Letter::Mail { time } => {
                 if let Some(Due { wake, .. }) = live.due(time) {
                     if live.missed(wake).is_none() {
@@ -295,7 +297,7 @@ impl Turn<'_> {
 
     /// Runs the object's own cycle for a wake that is due, at the latest at `now`. A caller
     /// may have asked for it: then a refusal is on record, and the next try stays at its time.
-    fn run_wake(&mut self, due: Due, now: u64, asked: Option<Reply>) -> Result<()> {
+    fn run_cycle(&mut self, due: Due, now: u64, asked: Option<Reply>) -> Result<()> {
         let (Due { wake, at }, shared, live) = (due, self.shared, &*self.live);
         let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());
         let before = before.as_deref().filter(|missed| missed.wake == wake);

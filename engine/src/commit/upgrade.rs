@@ -19,7 +19,7 @@ use crate::run::pool::Queue;
 use crate::stack::DeepStack;
 use crate::step::catalog::Runnable;
 use crate::step::slots::Slots;
-use crate::step::step::Begun;
+use crate::step::step::NewCode;
 
 /// An upgrade of objects: other code, with the policy that each has or with another.
 ///
@@ -147,9 +147,9 @@ impl NewParts {
     pub(crate) fn of(
         library: &Library,
         definition: &Definition,
-        begun: Option<&Begun>,
+        new_code: Option<&NewCode>,
     ) -> Result<NewParts> {
-        let Some(Begun { runnable, .. }) = begun else { return Ok(NewParts::default()) };
+        let Some(NewCode { runnable, .. }) = new_code else { return Ok(NewParts::default()) };
         let new = NewParts::named(library, definition)?;
         let Runnable { base, base_hash, .. } = &**runnable;
         let is_new = !library.store.has(BlobHash::Base(*base_hash))?;

@@ -71,9 +71,9 @@ impl Session {
 
 /// The secrets of sessions that are held.
 #[derive(Debug, Default)]
-pub(crate) struct Held(RwLock<HashMap<SessionId, Session>, rank::Secrets>);
+pub(crate) struct SessionSecrets(RwLock<HashMap<SessionId, Session>, rank::Secrets>);
 
-impl Held {
+impl SessionSecrets {
     /// Holds the secret of a session; `now` shows which others have expired.
     pub(crate) fn hold(&self, session: &Session, now: u64) -> Result<()> {
         let mut held = self.0.write();
@@ -111,7 +111,7 @@ mod tests {
 
     #[test]
     fn the_secrets_of_expired_sessions_make_room_for_others() {
-        let held = Held::default();
+        let held = SessionSecrets::default();
         let session = |number: usize, expires: u64| {
             let mut secret = [0; 32];
             secret[..8].copy_from_slice(&(number as u64).to_le_bytes());

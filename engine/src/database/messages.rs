@@ -6,7 +6,7 @@
 use storage::{DeadLetter, MessageId};
 
 use super::Database;
-use crate::commit::turn::wait_quiet;
+use crate::commit::turn::drain;
 use crate::error::Result;
 
 /// Dead letters that are read at a time.
@@ -34,7 +34,7 @@ impl Database {
     /// Those of the store.
     pub fn deliver(&self) -> Result<()> {
         self.shared.post.post_mail(self.shared.library.store.receivers());
-        wait_quiet(&self.shared);
+        drain(&self.shared);
         Ok(self.shared.library.store.sync()?)
     }
 

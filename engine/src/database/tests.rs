@@ -77,7 +77,7 @@ fn letters_wait_while_a_worker_is_busy() {
     assert_eq!(at(&db), (1, 1, 4), "the worker waits for the object");
     drop(held);
     calls.into_iter().for_each(|call| drop(call.wait()));
-    db.shared.post.queue.wait_quiet();
+    db.shared.post.queue.drain();
     assert_eq!(at(&db), (0, 0, 0));
 }
 

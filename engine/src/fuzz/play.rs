@@ -27,7 +27,7 @@ use super::report::{Break, Event, Step, What};
 use crate::ask::call::EXPIRY_MS;
 use crate::audit::part_source::PartSource;
 use crate::audit::replay::Auditor;
-use crate::commit::commit::{Stepped, decide, result};
+use crate::commit::commit::{AdmittedStep, decide, result};
 use crate::commit::create::genesis;
 use crate::error::{Error, ErrorKind, Result, missing};
 use crate::head::live::{Due, Live};
@@ -36,7 +36,7 @@ use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable};
 use crate::step::runner::Runner;
 use crate::step::slots::Slots;
-use crate::step::step::Ran;
+use crate::step::step::StepResult;
 use crate::step::stop::Stop;
 use crate::substrate::StepLimits;
 
@@ -132,18 +132,18 @@ impl Version {
     fn new(
         header: &Header,
         input: &Input,
-        ran: &Ran,
+        step_result: &StepResult,
         admission: &Admission,
         before: &[u64],
     ) -> Version {
         Version {
             header: header.clone(),
             input: input.encode(),
-            effects: ran.effects.encode(),
+            effects: step_result.effects.encode(),
             admission: admission.encode(),
-            globals: (ran.globals != before).then(|| encode_globals(&ran.globals)),
-            changed: ran.changed.clone(),
-            image: ran.image.clone(),
+            globals: (step_result.globals != before).then(|| encode_globals(&step_result.globals)),
+            changed: step_result.changed.clone(),
+            image: step_result.image.clone(),
         }
     }
 
@@ -192,7 +192,7 @@ impl<'f> Stage<'f> {
         let (catalog, slots, stack) = (self.catalog, &mut self.slots, self.stack);
         let runner = &mut Runner { catalog, slots, stack };
         let made = genesis(runner, definition, &self.runnable, &input, limits);
-        let (live, ran) = match made {
+        let (live, step_result) = match made {
             Ok(made) => made,
             Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
             Err(Stop::Failed(error)) => return Err(error),
@@ -200,7 +200,7 @@ impl<'f> Stage<'f> {
         let records = is_recorded.then(|| {
             let before = self.runnable.base.globals();
             let header = &live.head.header;
-            let version = Version::new(header, &input, &ran, &Admission::default(), before);
+            let version = Version::new(header, &input, &step_result, &Admission::default(), before);
             vec![Record::Version(Box::new(version))]
         });
         let pasts = self.laws.iter().map(|_| Past::default()).collect();
@@ -320,7 +320,7 @@ impl Play<'_, '_> {
             Ok(step) => {
                 let verdict = Ok(step.admission.clone());
                 self.steps.push(Step { action, seq, verdict });
-                let broken = self.judge(&input, &step.ran, &step.admission);
+                let broken = self.judge(&input, &step.result, &step.admission);
                 let before = (!self.stage.holds.is_empty()).then(|| self.snapshot());
                 self.advance(&input, step)?;
                 let broken = match broken {
@@ -345,8 +345,13 @@ impl Play<'_, '_> {
     }
 
     /// Returns the law that an admitted step breaks, if any.
-    fn judge(&mut self, input: &Input, ran: &Ran, admission: &Admission) -> Option<Break> {
-        let step = ran.of(input, &self.live.image);
+    fn judge(
+        &mut self,
+        input: &Input,
+        step_result: &StepResult,
+        admission: &Admission,
+    ) -> Option<Break> {
+        let step = step_result.of(input, &self.live.image);
         let (stack, laws) = (self.stage.stack, self.stage.laws.iter().zip(&mut self.pasts));
         // All of them: each is to know the past.
         let broken: Vec<Option<Break>> = laws
@@ -384,20 +389,21 @@ impl Play<'_, '_> {
     }
 
     /// Takes the outcome of a step as the newest version.
-    fn advance(&mut self, input: &Input, step: Stepped) -> Result<()> {
-        let (Stepped { ran, root, admission }, live) = (step, &mut self.live);
-        let (header, ledger) = live.head.successor(input, &live.outcome(&ran, root), &admission);
+    fn advance(&mut self, input: &Input, step: AdmittedStep) -> Result<()> {
+        let (AdmittedStep { result: step_result, root, admission }, live) = (step, &mut self.live);
+        let (header, ledger) =
+            live.head.successor(input, &live.outcome(&step_result, root), &admission);
         if let Some(records) = &mut self.records {
-            let version = Version::new(&header, input, &ran, &admission, &live.globals);
+            let version = Version::new(&header, input, &step_result, &admission, &live.globals);
             records.push(Record::Version(Box::new(version)));
         }
-        if let Some(result) = result(&live.definition, &input.request, &ran.effects)? {
+        if let Some(result) = result(&live.definition, &input.request, &step_result.effects)? {
             if self.results.len() == RESULTS_MAX {
                 self.results.remove(0);
             }
             self.results.push(result);
         }
-        live.advance(header, ledger, ran);
+        live.advance(header, ledger, step_result);
         Ok(())
     }
 

@@ -16,9 +16,9 @@ use object::memory::Memory as _;
 use policy::definition::Definition;
 
 use crate::head::missed::{Cause, Missed};
-use crate::head::refusal_quota::Refusers;
+use crate::head::refusal_quota::RefusalCounts;
 use crate::step::catalog::Runnable;
-use crate::step::step::{Begun, Ran, Subject};
+use crate::step::step::{NewCode, StepResult, Subject};
 use crate::substrate::StepLimits;
 
 /// An object with all that making its next version takes.
@@ -32,7 +32,7 @@ pub(crate) struct Live {
     /// The head's wake, if it was due and made no version.
     pub(crate) missed: Option<Box<Missed>>,
     /// The refusals on record by party; read once there is one more, which most objects never have.
-    pub(crate) refusers: Option<Box<Refusers>>,
+    pub(crate) refusal_counts: Option<Box<RefusalCounts>>,
     /// True if an append failed, so that the head may not be the newest version any more: the next
     /// letter loads the object again.
     pub(crate) stale: bool,
@@ -60,10 +60,10 @@ impl Live {
     }
 
     /// Returns the live object behind a genesis.
-    pub(crate) fn new(ran: Ran, head: Head, runnable: Arc<Runnable>) -> Live {
-        let Ran { image, globals, definition, .. } = ran;
-        let (missed, refusers, stale) = (None, None, false);
-        Live { definition, runnable, head, image, globals, missed, refusers, stale }
+    pub(crate) fn new(result: StepResult, head: Head, runnable: Arc<Runnable>) -> Live {
+        let StepResult { image, globals, definition, .. } = result;
+        let (missed, refusal_counts, stale) = (None, None, false);
+        Live { definition, runnable, head, image, globals, missed, refusal_counts, stale }
     }
 
     /// The newest version, as the next step finds it, under these limits.
@@ -74,18 +74,18 @@ impl Live {
 
     /// Returns the outcome of a step for the next version's header; `root` is the root of its
     /// memory.
-    pub(crate) fn outcome<'a>(&self, ran: &'a Ran, root: MemoryRoot) -> Outcome<'a> {
-        let globals = match ran.globals == self.globals {
+    pub(crate) fn outcome<'a>(&self, result: &'a StepResult, root: MemoryRoot) -> Outcome<'a> {
+        let globals = match result.globals == self.globals {
             true => self.head.header.globals,
-            false => ran.globals_hash(),
+            false => result.globals_hash(),
         };
-        ran.outcome(root, globals)
+        result.outcome(root, globals)
     }
 
     /// Takes the outcome of a step as the newest version, with this header and this ledger.
-    pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, ran: Ran) {
+    pub(crate) fn advance(&mut self, header: Header, ledger: Arc<Ledger>, result: StepResult) {
         let hash = header.hash();
-        self.advance_to(hash, header.into(), ledger, ran);
+        self.advance_to(hash, header.into(), ledger, result);
     }
 
     /// Takes the outcome of a step as the newest version, as [`advance`](Live::advance) does;
@@ -95,11 +95,12 @@ impl Live {
         hash: VersionHash,
         header: Arc<Header>,
         ledger: Arc<Ledger>,
-        ran: Ran,
+        result: StepResult,
     ) {
         self.head.advance_to(hash, header, ledger);
-        (self.image, self.globals, self.definition) = (ran.image, ran.globals, ran.definition);
-        if let Some(Begun { runnable, .. }) = ran.begun {
+        (self.image, self.globals, self.definition) =
+            (result.image, result.globals, result.definition);
+        if let Some(NewCode { runnable, .. }) = result.new_code {
             self.runnable = runnable;
         }
         self.missed = None;
@@ -117,7 +118,7 @@ impl Live {
     }
 
     /// Has a wake run that was held because the object is ahead of the clock; whether one was.
-    pub(crate) fn let_in(&mut self) -> bool {
+    pub(crate) fn accept_ahead(&mut self) -> bool {
         self.missed.take_if(|missed| matches!(missed.cause, Cause::Ahead(_))).is_some()
     }
 

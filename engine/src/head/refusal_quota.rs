@@ -15,7 +15,7 @@ use crate::error::Result;
 
 /// The party that a refusal is counted for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) enum Refuser {
+pub(crate) enum RefusedParty {
     /// The object's own cycle.
     Itself,
     /// The holder of a key by which something was admitted lately.
@@ -27,16 +27,16 @@ pub(crate) enum Refuser {
 
 /// The number of refusals on record, by party.
 #[derive(Debug)]
-pub(crate) struct Refusers(HashMap<Refuser, u64>);
+pub(crate) struct RefusalCounts(HashMap<RefusedParty, u64>);
 
-impl Refuser {
+impl RefusedParty {
     /// Returns the party that the refusal of an input for a reason is counted for.
-    pub(crate) fn of(head: &Head, input: &Input, reason: Reason) -> Refuser {
+    pub(crate) fn of(head: &Head, input: &Input, reason: Reason) -> RefusedParty {
         if input.request == Request::Cycle {
-            return Refuser::Itself;
+            return RefusedParty::Itself;
         }
         let Some(credential) = input.credential.as_ref().filter(|_| !reason.is_native()) else {
-            return Refuser::Stranger;
+            return RefusedParty::Stranger;
         };
         let known = match credential.session() {
             Some(session) => head.ledger.sessions.get(session).map(|open| open.keys()[0]),
@@ -45,31 +45,31 @@ impl Refuser {
                 key.filter(|key| head.ledger.nonces.knows(key))
             }
         };
-        known.map_or(Refuser::Stranger, Refuser::Known)
+        known.map_or(RefusedParty::Stranger, RefusedParty::Known)
     }
 }
 
-impl Refusers {
+impl RefusalCounts {
     /// Counts the refusals of an object on record.
-    pub(crate) fn read(store: &Store, head: &Head) -> Result<Refusers> {
-        let mut refusers = Refusers(HashMap::new());
+    pub(crate) fn read(store: &Store, head: &Head) -> Result<RefusalCounts> {
+        let mut counts = RefusalCounts(HashMap::new());
         if head.refusal_count > 0 {
             for refusal in store.refusals(head.id)? {
                 let refusal = refusal?;
                 let input = Input::decode(&refusal.input)?;
-                refusers.add(Refuser::of(head, &input, refusal.verdict.reason));
+                counts.add(RefusedParty::of(head, &input, refusal.verdict.reason));
             }
         }
-        Ok(refusers)
+        Ok(counts)
     }
 
     /// Returns the count of a party.
-    pub(crate) fn count(&self, refuser: Refuser) -> u64 {
-        self.0.get(&refuser).copied().unwrap_or_default()
+    pub(crate) fn count(&self, party: RefusedParty) -> u64 {
+        self.0.get(&party).copied().unwrap_or_default()
     }
 
     /// Counts one more.
-    pub(crate) fn add(&mut self, refuser: Refuser) {
-        *self.0.entry(refuser).or_default() += 1;
+    pub(crate) fn add(&mut self, party: RefusedParty) {
+        *self.0.entry(party).or_default() += 1;
     }
 }

@@ -5,7 +5,7 @@
 //!   busy --------------------------> searching ---------------> asleep
 //!     ^                                |     ^                     |
 //!     +--------------------------------+     +---------------------+
-//!              finds something                 told of something
+//!              finds something                 is woken
 //! ```
 //!
 //! A searching worker need not be told of work, so a thread is woken only when no other worker
@@ -31,7 +31,7 @@ pub(crate) struct Idle(Vec<Worker>);
 struct Worker {
     state: AtomicU64,
     lock: SleepLock<()>,
-    told: Condvar,
+    woken: Condvar,
 }
 
 impl Worker {
@@ -47,7 +47,7 @@ impl Worker {
         if slept {
             self.state.store(SEARCHING, Ordering::SeqCst);
             drop(held);
-            self.told.notify_all();
+            self.woken.notify_all();
         }
         slept
     }
@@ -105,7 +105,7 @@ impl Idle {
             worker.state.store(SEARCHING, Ordering::SeqCst);
         }
         while worker.is(ASLEEP) {
-            worker.told.wait(&mut held);
+            worker.woken.wait(&mut held);
         }
     }
 

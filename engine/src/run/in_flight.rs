@@ -4,12 +4,12 @@
 //!
 //! Invariant: the end of the last letter wakes every waiting thread.
 
-use super::sync::{AtomicU64, Condvar, Ordering, QuietLock};
+use super::sync::{AtomicU64, Condvar, InFlightLock, Ordering};
 
 #[derive(Debug, Default)]
 pub(crate) struct InFlight {
     under_way: AtomicU64,
-    lock: QuietLock<()>,
+    lock: InFlightLock<()>,
     changed: Condvar,
 }
 

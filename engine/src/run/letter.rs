@@ -9,8 +9,8 @@ use object::input::Input;
 
 use crate::answer::reply::Reply;
 use crate::error::Error;
-use crate::run::joint::Joint;
 use crate::run::mailbox::Mail;
+use crate::run::transaction::QueuedTransaction;
 
 /// An input that waits for its object.
 #[derive(Debug)]
@@ -27,9 +27,9 @@ pub(crate) enum Letter {
     /// Wakes that are due by this time are to run.
     Wake { time: u64 },
     /// Someone asks for the object's own cycle, if it is due by this time.
-    Advance { time: u64, reply: Reply },
+    Cycle { time: u64, reply: Reply },
     /// A transaction has an input of this time for the object, which waits there for the others.
-    Join { time: u64, joint: Arc<Joint> },
+    Transaction { time: u64, transaction: Arc<QueuedTransaction> },
     /// Messages of other objects are on their way to the object.
     Mail { time: u64 },
 }
@@ -39,28 +39,28 @@ impl Letter {
     pub(crate) fn wakes_by(&self) -> Option<u64> {
         match self {
             Letter::Input { input, .. } => Some(input.time),
-            Letter::Wake { time } | Letter::Join { time, .. } | Letter::Mail { time } => {
+            Letter::Wake { time } | Letter::Transaction { time, .. } | Letter::Mail { time } => {
                 Some(*time)
             }
-            Letter::Advance { .. } => None,
+            Letter::Cycle { .. } => None,
         }
     }
 
     /// Returns whether an object that is ahead of the clock accepts it.
-    pub(crate) fn is_let_in(&self, object: ObjectId) -> bool {
+    pub(crate) fn accepts_ahead(&self, object: ObjectId) -> bool {
         match self {
             Letter::Input { even_if_ahead, .. } => *even_if_ahead,
-            Letter::Join { joint, .. } => joint.lets_in(object),
-            Letter::Wake { .. } | Letter::Advance { .. } | Letter::Mail { .. } => false,
+            Letter::Transaction { transaction, .. } => transaction.accepts_ahead(object),
+            Letter::Wake { .. } | Letter::Cycle { .. } | Letter::Mail { .. } => false,
         }
     }
 
     /// Answers it with an error.
     pub(crate) fn fail(self, error: Error) {
         match self {
-            Letter::Input { reply, .. } | Letter::Advance { reply, .. } => reply.send(Err(error)),
+            Letter::Input { reply, .. } | Letter::Cycle { reply, .. } => reply.send(Err(error)),
             Letter::Wake { .. } | Letter::Mail { .. } => Reply::none().send(Err(error)),
-            Letter::Join { joint, .. } => joint.fail(error),
+            Letter::Transaction { transaction, .. } => transaction.fail(error),
         }
     }
 }

@@ -12,8 +12,8 @@
 //! the content of letters. `schedules` plays it in many orders.
 //!
 //! Invariant: an object is on the run queue, being worked on or waiting in a transaction exactly
-//! when `scheduled` is set, so it is on the queue at most once. `Held::check_invariants` has the
-//! rest; debug builds check it behind each operation.
+//! when `scheduled` is set, so it is on the queue at most once. `MailboxState::check_invariants`
+//! has the rest; debug builds check it behind each operation.
 
 use std::collections::VecDeque;
 
@@ -33,10 +33,10 @@ pub(crate) trait Mail {
 const COUNTED_MAX: usize = 8;
 
 #[derive(Debug)]
-pub(crate) struct Mailbox<L>(MailLock<Held<L>>);
+pub(crate) struct Mailbox<L>(MailLock<MailboxState<L>>);
 
 #[derive(Debug)]
-struct Held<L> {
+struct MailboxState<L> {
     letters: VecDeque<L>,
     scheduled: bool,
     /// True if one of the letters is the note of mail.
@@ -49,17 +49,17 @@ impl<L> Default for Mailbox<L> {
     /// Returns the mailbox of an idle object.
     fn default() -> Mailbox<L> {
         let (letters, scheduled, has_word, closed) = Default::default();
-        Mailbox(MailLock::new(Held { letters, scheduled, has_word, closed }))
+        Mailbox(MailLock::new(MailboxState { letters, scheduled, has_word, closed }))
     }
 }
 
-impl<L: Mail> Held<L> {
+impl<L: Mail> MailboxState<L> {
     /// Asserts what holds whenever nobody has the lock.
     fn check_invariants(&self) {
         if !cfg!(debug_assertions) {
             return;
         }
-        let Held { letters, scheduled, has_word, closed } = self;
+        let MailboxState { letters, scheduled, has_word, closed } = self;
         assert!(letters.is_empty() || *scheduled, "an object with mail is on its way to a worker");
         assert!(!(*closed && *scheduled), "a mailbox is closed only when its object is idle");
         assert!(*scheduled || letters.capacity() == 0, "an idle object takes no room for letters");

@@ -4,8 +4,9 @@
 //! Each worker has a run queue, first in, first out. An object waits in that of the worker that had
 //! it last, whose instance may still hold its memory; a worker with an empty queue takes from the
 //! others'. With `workers(0)` there are no threads: the caller that waits runs turns itself, one
-//! caller at a time, with the state in `Hand`. An object is on a queue at most once, so it has one
-//! worker at a time. This module does not know what a turn of an object is, nor what a step is.
+//! caller at a time, with the state in `InlineWorker`. An object is on a queue at most once, so it
+//! has one worker at a time. This module does not know what a turn of an object is, nor what a step
+//! is.
 //!
 //! Invariant: a posted letter is counted until it is processed, whatever panics.
 
@@ -46,15 +47,15 @@ pub(crate) struct Queue<S> {
     /// The workers are to end.
     stopped: AtomicBool,
     /// The state that takes the place of workers.
-    hand: Option<Hand<S>>,
+    inline: Option<InlineWorker<S>>,
     /// The count of letters posted and not processed, and of turns.
-    quiet: InFlight,
+    in_flight: InFlight,
 }
 
 /// A worker's state, for the thread that holds it, and a run queue of its own.
 #[derive(Default)]
-struct Hand<S> {
-    state: Mutex<S, rank::Hand>,
+struct InlineWorker<S> {
+    state: Mutex<S, rank::InlineWorker>,
     turns: Mutex<VecDeque<Arc<Resident>>, rank::Turns>,
 }
 
@@ -72,17 +73,17 @@ impl<S: Default> Queue<S> {
             errands: SegQueue::new(),
             idle: Idle::new(workers),
             stopped: AtomicBool::new(false),
-            hand: (workers == 0).then(Hand::default),
-            quiet: InFlight::default(),
+            inline: (workers == 0).then(InlineWorker::default),
+            in_flight: InFlight::default(),
         }
     }
 
     /// Puts an object on a run queue.
     pub(crate) fn push(&self, resident: Arc<Resident>) {
-        if let Some(hand) = &self.hand {
-            hand.turns.lock().push_back(resident);
-            // A thread that waits for quiet has work now.
-            return self.quiet.tell();
+        if let Some(inline) = &self.inline {
+            inline.turns.lock().push_back(resident);
+            // A thread that drains the mail has work now.
+            return self.in_flight.tell();
         }
         let place = resident.worker() % self.turns.len();
         self.turns[place].push(resident);
@@ -93,7 +94,7 @@ impl<S: Default> Queue<S> {
     /// Called by that worker only.
     pub(crate) fn put_back(&self, resident: Arc<Resident>) {
         let place = resident.worker();
-        if self.hand.is_some() || !self.turns[place].is_empty() {
+        if self.inline.is_some() || !self.turns[place].is_empty() {
             return self.push(resident);
         }
         // The worker takes it next, so no other need be woken; or it takes an errand before it,
@@ -110,10 +111,10 @@ impl<S: Default> Queue<S> {
         place: usize,
         turn: impl FnOnce(&mut S, Arc<Resident>, DeepStack),
     ) -> Option<ObjectId> {
-        let hand = self.hand.as_ref()?;
-        let mut state = hand.state.lock();
+        let inline = self.inline.as_ref()?;
+        let mut state = inline.state.lock();
         let resident = {
-            let mut turns = hand.turns.lock();
+            let mut turns = inline.turns.lock();
             let place = place.checked_rem(turns.len())?;
             turns.remove(place)?
         };
@@ -124,8 +125,8 @@ impl<S: Default> Queue<S> {
 
     /// Without workers: keeps others from working until the guard is dropped, so that a thread that
     /// finds the run queue empty finds no letter posted to only some of its objects.
-    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, S, rank::Hand>> {
-        self.hand.as_ref().map(|hand| hand.state.lock())
+    pub(crate) fn hold(&self) -> Option<MutexGuard<'_, S, rank::InlineWorker>> {
+        self.inline.as_ref().map(|inline| inline.state.lock())
     }
 
     /// Runs `work` on a worker, waits, and returns its result.
@@ -135,8 +136,8 @@ impl<S: Default> Queue<S> {
         &self,
         work: impl FnOnce(&mut S, DeepStack) -> T + Send + 'static,
     ) -> Result<T> {
-        if let Some(hand) = &self.hand {
-            let mut state = hand.state.lock();
+        if let Some(inline) = &self.inline {
+            let mut state = inline.state.lock();
             let stack = DeepStack::promised();
             return run(&mut *state, stack, work).map_err(|_| ErrorKind::Panicked.into());
         }
@@ -151,28 +152,28 @@ impl<S: Default> Queue<S> {
 impl<S> Queue<S> {
     /// Counts a letter that is about to be posted.
     pub(crate) fn begin(&self) {
-        self.quiet.begin();
+        self.in_flight.begin();
     }
 
     /// Counts a letter that was worked through, or was not posted after all.
     pub(crate) fn end(&self) {
-        self.quiet.end();
+        self.in_flight.end();
     }
 
     /// The count of a letter that was taken: dropping it ends the letter.
-    pub(crate) fn in_hand(&self) -> InHand<'_, S> {
-        InHand(self)
+    pub(crate) fn taken(&self) -> TakenLetter<'_, S> {
+        TakenLetter(self)
     }
 
     /// Letters posted and not worked through, and turns.
     pub(crate) fn under_way(&self) -> u64 {
-        self.quiet.count()
+        self.in_flight.count()
     }
 
     /// Objects on the run queues.
     pub(crate) fn len(&self) -> usize {
-        match &self.hand {
-            Some(hand) => hand.turns.lock().len(),
+        match &self.inline {
+            Some(inline) => inline.turns.lock().len(),
             None => self.turns.iter().map(Injector::len).sum(),
         }
     }
@@ -220,10 +221,10 @@ impl<S> Queue<S> {
     }
 
     /// Waits until no letter is in flight. Without workers it also ends when an object is on the
-    /// run queue, as the caller must then run its turn. Returns whether all is quiet.
-    pub(crate) fn wait_quiet(&self) -> bool {
-        let has_turns = |hand: &Hand<S>| !hand.turns.lock().is_empty();
-        self.quiet.wait(|| self.hand.as_ref().is_some_and(has_turns))
+    /// run queue, as the caller must then run its turn. Returns whether none is in flight.
+    pub(crate) fn drain(&self) -> bool {
+        let has_turns = |inline: &InlineWorker<S>| !inline.turns.lock().is_empty();
+        self.in_flight.wait(|| self.inline.as_ref().is_some_and(has_turns))
     }
 }
 
@@ -249,16 +250,16 @@ fn run<S: Default, T>(
 }
 
 /// A letter that a worker took.
-pub(crate) struct InHand<'a, S>(&'a Queue<S>);
+pub(crate) struct TakenLetter<'a, S>(&'a Queue<S>);
 
-impl<S> InHand<'_, S> {
+impl<S> TakenLetter<'_, S> {
     /// Takes back that the letter was taken.
     pub(crate) fn put_back(self) {
         std::mem::forget(self);
     }
 }
 
-impl<S> Drop for InHand<'_, S> {
+impl<S> Drop for TakenLetter<'_, S> {
     fn drop(&mut self) {
         self.0.end();
     }

@@ -17,9 +17,9 @@ use storage::lock::Mutex;
 use crate::error::Result;
 use crate::head::live::Live;
 use crate::rank;
-use crate::run::joint::Joint;
 use crate::run::letter::Letter;
 use crate::run::mailbox::{Mailbox, Posted, PostedToAll};
+use crate::run::transaction::QueuedTransaction;
 
 /// An object that has mail, or is kept in memory for when it has.
 #[derive(Debug)]
@@ -95,11 +95,14 @@ impl Resident {
     /// one already. The residents are ascending by id, each with its letter's time.
     pub(crate) fn post_to_all(
         residents: &[(Arc<Resident>, u64)],
-        joint: &Arc<Joint>,
+        transaction: &Arc<QueuedTransaction>,
         max: usize,
     ) -> PostedToAll {
         let mailboxes: Vec<_> = residents.iter().map(|(resident, _)| &resident.mailbox).collect();
-        let letter = |place: usize| Letter::Join { time: residents[place].1, joint: joint.clone() };
+        let letter = |place: usize| Letter::Transaction {
+            time: residents[place].1,
+            transaction: transaction.clone(),
+        };
         Mailbox::post_to_all(&mailboxes, letter, max)
     }
 

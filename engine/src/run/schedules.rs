@@ -30,7 +30,7 @@ mod mailbox;
 /// The locks and conditions of these modules, in drawn schedules.
 mod sync {
     pub(crate) use ::schedules::{
-        AtomicU64, Condvar, Mutex as MailLock, Mutex as QuietLock, Mutex as SleepLock, Ordering,
+        AtomicU64, Condvar, Mutex as MailLock, Mutex as InFlightLock, Mutex as SleepLock, Ordering,
     };
 }
 
@@ -48,7 +48,7 @@ struct Stage {
     /// Places of objects; `None` sends a worker home.
     turns: Mutex<VecDeque<Option<usize>>>,
     queued: Condvar,
-    quiet: InFlight,
+    in_flight: InFlight,
     /// Objects that wait at each transaction, and whether it was run.
     joined: Plain<Vec<Vec<usize>>>,
     /// Messages that were not delivered yet.
@@ -62,7 +62,7 @@ impl Stage {
             objects: (0..count).map(|_| Object::default()).collect(),
             turns: Mutex::default(),
             queued: Condvar::default(),
-            quiet: InFlight::default(),
+            in_flight: InFlight::default(),
             joined: Plain::default(),
             sent: Plain::default(),
             max,
@@ -81,19 +81,19 @@ impl Stage {
     /// Posts a letter as the database does; returns whether it was accepted.
     fn post(&self, place: usize, letter: Letter) -> bool {
         let number = letter.number;
-        self.quiet.begin();
+        self.in_flight.begin();
         match self.objects[place].mailbox.post(letter, self.max) {
             Ok(Posted::Schedule) => self.push(Some(place)),
             Ok(Posted::Waiting) => {}
-            Ok(Posted::Known) => self.quiet.end(),
+            Ok(Posted::Known) => self.in_flight.end(),
             Ok(Posted::Closed(given_back)) => {
                 assert_eq!(given_back.number, number, "it is the letter");
-                self.quiet.end();
+                self.in_flight.end();
                 return false;
             }
             Err(error) => {
                 assert!(matches!(error.kind(), ErrorKind::MailboxFull { .. }));
-                self.quiet.end();
+                self.in_flight.end();
                 return false;
             }
         }
@@ -102,7 +102,7 @@ impl Stage {
 
     /// Posts a transaction of the objects at these places, which are ascending.
     fn join(&self, places: &[usize], number: u64) {
-        places.iter().for_each(|_| self.quiet.begin());
+        places.iter().for_each(|_| self.in_flight.begin());
         let mailboxes: Vec<_> = places.iter().map(|&place| &self.objects[place].mailbox).collect();
         match Mailbox::post_to_all(&mailboxes, |_| letter(number), self.max) {
             PostedToAll::Schedule(idle) => {
@@ -134,10 +134,10 @@ impl Stage {
 
     /// A turn of two letters at most, which a transaction ends: the object waits there.
     fn turn(&self, place: usize) {
-        self.quiet.begin();
+        self.in_flight.begin();
         let object = &self.objects[place];
         assert_eq!(object.working.fetch_add(1, Ordering::SeqCst), 0, "it has one worker");
-        let mut joining = None;
+        let mut reached = None;
         for _ in 0..2 {
             let Some(letter) = object.mailbox.take() else { break };
             let number = letter.number;
@@ -145,21 +145,21 @@ impl Stage {
             if letter.is_word {
                 *self.sent.lock() = 0;
             }
-            self.quiet.end();
+            self.in_flight.end();
             if number >= TRANSACTIONS {
-                joining = Some(number);
+                reached = Some(number);
                 break;
             }
         }
         // An object that waits in a transaction has no worker, and stays scheduled.
         object.working.fetch_sub(1, Ordering::SeqCst);
-        let present = joining.map_or(vec![place], |number| self.arrive(place, number));
+        let present = reached.map_or(vec![place], |number| self.arrive(place, number));
         for place in present {
             if self.objects[place].mailbox.end_turn() {
                 self.push(Some(place));
             }
         }
-        self.quiet.end();
+        self.in_flight.end();
     }
 
     /// Returns the objects of a transaction, to the last of the two that reach it.
@@ -224,12 +224,12 @@ fn join(threads: Vec<thread::JoinHandle<()>>) {
 /// The work of a posting thread.
 type Poster = Box<dyn FnOnce(&Stage) + Send>;
 
-/// Runs these beside two workers until all is quiet, and sends the workers home.
+/// Runs these beside two workers until no letter is in flight, and sends the workers home.
 fn play(stage: &Arc<Stage>, posters: Vec<Poster>) {
     let workers = threads(stage, [Stage::work; 2]);
     join(threads(stage, posters));
-    assert!(stage.quiet.wait(|| false));
-    assert_eq!(stage.quiet.count(), 0);
+    assert!(stage.in_flight.wait(|| false));
+    assert_eq!(stage.in_flight.count(), 0);
     workers.iter().for_each(|_| stage.push(None));
     join(workers);
 }
@@ -342,7 +342,7 @@ struct Workers {
     queues: [Mutex<VecDeque<Turn>>; 3],
     errands: Mutex<VecDeque<Turn>>,
     stopped: AtomicU64,
-    quiet: InFlight,
+    in_flight: InFlight,
 }
 
 /// The work of a turn, and how often it is put back.
@@ -353,18 +353,18 @@ struct Turn {
 
 impl Workers {
     fn new() -> Arc<Workers> {
-        let (queues, errands, stopped, quiet) = Default::default();
-        Arc::new(Workers { idle: Idle::new(3), queues, errands, stopped, quiet })
+        let (queues, errands, stopped, in_flight) = Default::default();
+        Arc::new(Workers { idle: Idle::new(3), queues, errands, stopped, in_flight })
     }
 
     fn push(&self, place: usize, again: u32, work: impl Fn() + Send + 'static) {
-        self.quiet.begin();
+        self.in_flight.begin();
         self.queues[place].lock().push_back(Turn { work: Box::new(work), again });
         self.idle.tell(place);
     }
 
     fn push_errand(&self, work: impl Fn() + Send + 'static) {
-        self.quiet.begin();
+        self.in_flight.begin();
         self.errands.lock().push_back(Turn { work: Box::new(work), again: 0 });
         self.idle.tell_any();
     }
@@ -414,17 +414,17 @@ impl Workers {
             work();
             match again.checked_sub(1) {
                 Some(again) => self.put_back(place, Turn { work, again }),
-                None => self.quiet.end(),
+                None => self.in_flight.end(),
             }
         }
     }
 
-    /// Runs these beside the workers until all is quiet, and stops the workers.
+    /// Runs these beside the workers until no letter is in flight, and stops the workers.
     fn play(self: &Arc<Workers>, posters: Vec<fn(&Workers)>) {
         let work = |place| move |all: &Workers| all.work(place);
         let workers = threads(self, (0..3).map(work));
         join(threads(self, posters));
-        assert!(self.quiet.wait(|| false));
+        assert!(self.in_flight.wait(|| false));
         self.stopped.store(1, Ordering::SeqCst);
         self.idle.tell_all();
         join(workers);

@@ -9,5 +9,5 @@ use storage::lock::Mutex;
 use crate::rank;
 
 pub(crate) type MailLock<T> = Mutex<T, rank::Mail>;
-pub(crate) type QuietLock<T> = Mutex<T, rank::Quiet>;
+pub(crate) type InFlightLock<T> = Mutex<T, rank::InFlight>;
 pub(crate) type SleepLock<T> = Mutex<T, rank::Sleep>;

@@ -20,23 +20,23 @@ use crate::step::stop::Stop;
 use crate::substrate::{Answers, StepError};
 
 /// Runs guards in instances of its own.
-pub(crate) struct Asker<'a> {
+pub(crate) struct GuardRunner<'a> {
     catalog: &'a Catalog,
     instances: &'a mut Instances,
     stack: DeepStack,
 }
 
-impl<'a> Asker<'a> {
+impl<'a> GuardRunner<'a> {
     pub(crate) fn new(
         catalog: &'a Catalog,
         instances: &'a mut Instances,
         stack: DeepStack,
-    ) -> Asker<'a> {
-        Asker { catalog, instances, stack }
+    ) -> GuardRunner<'a> {
+        GuardRunner { catalog, instances, stack }
     }
 }
 
-impl Guards<Image, Image> for Asker<'_> {
+impl Guards<Image, Image> for GuardRunner<'_> {
     type Stop = Stop;
 
     fn ask(

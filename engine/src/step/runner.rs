@@ -4,7 +4,7 @@
 
 use crate::stack::DeepStack;
 use crate::step::catalog::Catalog;
-use crate::step::guard::Asker;
+use crate::step::guard::GuardRunner;
 use crate::step::slots::Slots;
 
 /// The means with which a thread runs steps.
@@ -21,7 +21,7 @@ impl<'a> Runner<'a> {
     }
 
     /// Returns what asks the guards of policies.
-    pub(crate) fn guards(self) -> Asker<'a> {
-        Asker::new(self.catalog, &mut self.slots.guards, self.stack)
+    pub(crate) fn guards(self) -> GuardRunner<'a> {
+        GuardRunner::new(self.catalog, &mut self.slots.guards, self.stack)
     }
 }

@@ -6,10 +6,10 @@
 //! of a memory is here too, so that a waiting object has none: pages that came in with an object
 //! are hashed with those that its step changed, which are often the same.
 //!
-//! Invariant: between steps a slot's memory is, byte for byte, the image in `Loaded::image`, or the
-//! slot is not settled and never used again.
-//! Invariant: a page is written only while nobody else holds it.
-//! Invariant: the tree is that of the image, except for the pages in `Loaded::unhashed`.
+//! Invariant: between steps a slot's memory is, byte for byte, the image in `LoadedSlot::image`, or
+//! the slot is not settled and never used again. Invariant: a page is written only while nobody
+//! else holds it. Invariant: the tree is that of the image, except for the pages in
+//! `LoadedSlot::unhashed`.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -40,12 +40,12 @@ pub(crate) struct Slots {
 /// Instances, of the codes used last: the one used last at the end.
 #[derive(Default)]
 pub(crate) struct Instances {
-    loaded: Vec<(Arc<Runnable>, Box<Loaded>)>,
+    loaded: Vec<(Arc<Runnable>, Box<LoadedSlot>)>,
     loads: Loads,
 }
 
 /// An instance that holds the memory of an image.
-pub(crate) struct Loaded {
+pub(crate) struct LoadedSlot {
     pub(crate) slot: Slot,
     /// The limits of the present step, or the last one.
     pub(crate) limits: StepLimits,
@@ -62,7 +62,11 @@ pub(crate) struct Loaded {
 
 impl Instances {
     /// An instance of a code that holds `image`.
-    pub(crate) fn load(&mut self, runnable: &Arc<Runnable>, image: &Image) -> Result<&mut Loaded> {
+    pub(crate) fn load(
+        &mut self,
+        runnable: &Arc<Runnable>,
+        image: &Image,
+    ) -> Result<&mut LoadedSlot> {
         let held = self.loaded.iter().rposition(|(of, _)| Arc::ptr_eq(of, runnable));
         let held = held.map(|index| self.loaded.remove(index));
         let held = match held.filter(|(_, loaded)| loaded.fits(image)) {
@@ -75,7 +79,7 @@ impl Instances {
                 if self.loaded.len() >= SLOTS_MAX {
                     self.loaded.remove(0);
                 }
-                (Arc::clone(runnable), Box::new(Loaded::new(runnable)?))
+                (Arc::clone(runnable), Box::new(LoadedSlot::new(runnable)?))
             }
         };
         self.loaded.push(held);
@@ -92,15 +96,15 @@ impl Instances {
     }
 }
 
-impl Loaded {
+impl LoadedSlot {
     /// An instance that holds the base image.
-    fn new(runnable: &Runnable) -> Result<Loaded> {
+    fn new(runnable: &Runnable) -> Result<LoadedSlot> {
         let slot = Slot::new(&runnable.code)?;
         let image = Image::new(Arc::clone(&runnable.base));
         let tree = runnable.tree.clone();
         let (unhashed, written, former) = Default::default();
         let limits = StepLimits::default();
-        Ok(Loaded { slot, limits, image, tree, unhashed, written, former, settled: true })
+        Ok(LoadedSlot { slot, limits, image, tree, unhashed, written, former, settled: true })
     }
 
     /// Returns whether it can hold `image`: memory does not shrink.
@@ -171,7 +175,7 @@ impl Loaded {
         globals
     }
 
-    /// Accepts the memory as that of `image`, which [`Loaded::changed`] made.
+    /// Accepts the memory as that of `image`, which [`LoadedSlot::changed`] made.
     pub(crate) fn accept(&mut self, image: &Image) {
         debug_assert_eq!(self.slot.memory().len() as u64, image.bytes_count());
         let before = self.image.changed_pages();
@@ -250,7 +254,7 @@ impl Loaded {
 }
 
 /// Asserts, in debug builds, that of each code there is one instance.
-fn check_order(others: &[(Arc<Runnable>, Box<Loaded>)], last: &Arc<Runnable>) {
+fn check_order(others: &[(Arc<Runnable>, Box<LoadedSlot>)], last: &Arc<Runnable>) {
     if cfg!(debug_assertions) {
         assert!(others.len() < SLOTS_MAX, "a worker keeps few instances");
         let is_twice = others.iter().any(|(other, _)| Arc::ptr_eq(other, last));

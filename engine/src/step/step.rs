@@ -25,15 +25,15 @@ use crate::error::Result;
 use crate::instrument::{INITIALIZE_EXPORT, INITIALIZING_VERSION, INSTRUMENTATION_VERSION};
 use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable, validate_guard};
-use crate::step::guard::Asker;
+use crate::step::guard::GuardRunner;
 use crate::step::host_limit;
-use crate::step::slots::{Instances, Loaded};
+use crate::step::slots::{Instances, LoadedSlot};
 use crate::step::stop::Stop;
 use crate::substrate::{self, HostLimit, StepContext, StepError, StepLimits, Trap};
 
 /// The outcome of a step.
 #[derive(Clone)]
-pub(crate) struct Ran {
+pub(crate) struct StepResult {
     pub(crate) image: Image,
     /// The pages that differ from before, ascending.
     pub(crate) changed: Vec<u32>,
@@ -44,14 +44,14 @@ pub(crate) struct Ran {
     /// upgrade.
     pub(crate) definition: Arc<Definition>,
     /// The new code, after an upgrade: the memory and the globals begin there.
-    pub(crate) begun: Option<Begun>,
+    pub(crate) new_code: Option<NewCode>,
     /// The version of the instrumentation that the step ran under.
     pub(crate) instrumentation: u32,
 }
 
 /// The code and base image with which an upgrade begins.
 #[derive(Clone)]
-pub(crate) struct Begun {
+pub(crate) struct NewCode {
     pub(crate) runnable: Arc<Runnable>,
     /// The code's base image, from which the changed pages differ.
     pub(crate) image: Image,
@@ -82,7 +82,7 @@ fn instrumentation(initializes: bool) -> u32 {
     if initializes { INITIALIZING_VERSION } else { INSTRUMENTATION_VERSION }
 }
 
-impl Ran {
+impl StepResult {
     /// The pages that differ from before, with their bytes.
     pub(crate) fn pages(&self) -> impl Iterator<Item = (u32, &Page)> {
         self.changed.iter().map(|&index| (index, self.image.page(index)))
@@ -110,10 +110,10 @@ impl Ran {
         signers: Vec<PublicKey>,
         input: &Input,
         before: &Image,
-        guards: &mut Asker<'_>,
+        guards: &mut GuardRunner<'_>,
     ) -> Result<Admission, Stop> {
         let step = self.of(input, before);
-        match self.begun {
+        match self.new_code {
             Some(_) => {
                 let laws = Laws { before: definition, after: &self.definition };
                 admit_upgrade(laws, head, signers, step, guards)
@@ -152,9 +152,9 @@ pub(crate) fn run<'s>(
     _: DeepStack,
     subject: Subject<'_>,
     input: &Input,
-) -> Result<(&'s mut Loaded, Ran), Stop> {
+) -> Result<(&'s mut LoadedSlot, StepResult), Stop> {
     let Subject { definition, runnable, image, globals, .. } = subject;
-    let (loaded, ran) = match &input.request {
+    let (loaded, result) = match &input.request {
         Request::Upgrade { code, policy } => {
             return upgrade(instances, catalog, subject, (*code, *policy), input);
         }
@@ -162,7 +162,7 @@ pub(crate) fn run<'s>(
             let loaded = instances.load(runnable, image)?;
             let is_creation = matches!(request, Request::Create { .. });
             let initializes = is_creation && subject.initializes(runnable);
-            let ran = match request {
+            let result = match request {
                 Request::Write { fields } => write(definition, image, globals, fields),
                 Request::Amend { policy } => amend(definition, image, globals, policy),
                 // Neither runs code; a fork comes here only if it is forged.
@@ -175,10 +175,10 @@ pub(crate) fn run<'s>(
                 }),
             };
             let instrumentation = instrumentation(initializes);
-            (loaded, ran.map(|ran| Ran { instrumentation, ..ran }))
+            (loaded, result.map(|result| StepResult { instrumentation, ..result }))
         }
     };
-    Ok((loaded, ran?))
+    Ok((loaded, result?))
 }
 
 /// Upgrades: the new code's `migrate` makes a memory, over its own base image, from the present
@@ -189,7 +189,7 @@ fn upgrade<'s>(
     subject: Subject<'_>,
     to: (CodeHash, PolicyHash),
     input: &Input,
-) -> Result<(&'s mut Loaded, Ran), Stop> {
+) -> Result<(&'s mut LoadedSlot, StepResult), Stop> {
     let before = subject.definition;
     let (definition, runnable) = catalog.upgrade(to)?;
     let taken = require_migration(Laws { before, after: &definition })?;
@@ -199,17 +199,17 @@ fn upgrade<'s>(
     let initializes = subject.initializes(&runnable);
     let from =
         Subject { definition: &definition, runnable: &runnable, image: &image, globals, ..subject };
-    let ran = invoked(loaded, from, input, |loaded| {
+    let result = invoked(loaded, from, input, |loaded| {
         initialize(loaded, initializes)?;
         let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
         enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
     })?;
-    let begun = Some(Begun { runnable, image });
-    Ok((loaded, Ran { begun, instrumentation: instrumentation(initializes), ..ran }))
+    let new_code = Some(NewCode { runnable, image });
+    Ok((loaded, StepResult { new_code, instrumentation: instrumentation(initializes), ..result }))
 }
 
 /// Calls the `_initialize` that a toolchain made, before anything else of the code runs.
-fn initialize(loaded: &mut Loaded, initializes: bool) -> Result<(), Stop> {
+fn initialize(loaded: &mut LoadedSlot, initializes: bool) -> Result<(), Stop> {
     match initializes {
         true => enter(loaded, INITIALIZE_EXPORT, &[]).map(drop),
         false => Ok(()),
@@ -218,15 +218,15 @@ fn initialize(loaded: &mut Loaded, initializes: bool) -> Result<(), Stop> {
 
 /// Runs code, as `call` says, from an image and globals, and returns the outcome.
 fn invoked(
-    loaded: &mut Loaded,
+    loaded: &mut LoadedSlot,
     subject: Subject<'_>,
     input: &Input,
-    call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
-) -> Result<Ran, Stop> {
+    call: impl FnOnce(&mut LoadedSlot) -> Result<Vec<u8>, Stop>,
+) -> Result<StepResult, Stop> {
     let Subject { definition, image, globals, limits, .. } = subject;
     loaded.limits = limits;
     let (result, end) = match invoke(loaded, globals, input, call) {
-        Ok(ran) => ran,
+        Ok(ended) => ended,
         Err(stop) => {
             loaded.reject();
             return Err(stop);
@@ -255,14 +255,14 @@ fn invoked(
         None => WakeChange::Keep,
     };
     let outputs = end.outputs.into_iter().map(|(name, payload)| Output { name, payload });
-    Ok(Ran {
+    Ok(StepResult {
         image: after,
         changed: indices,
         effects: Effects { result, outputs: outputs.collect(), wake, messages: end.messages },
         fuel: end.fuel_used,
         globals: loaded.globals(),
         definition: Arc::clone(definition),
-        begun: None,
+        new_code: None,
         instrumentation: INSTRUMENTATION_VERSION,
     })
 }
@@ -273,7 +273,7 @@ fn write(
     image: &Image,
     globals: &[u64],
     fields: &[(String, Vec<u8>)],
-) -> Result<Ran, Stop> {
+) -> Result<StepResult, Stop> {
     let refuse =
         |error: object::Error| Stop::Refused(Verdict::native(Reason::State, error.to_string()));
     let Definition { schema, code, .. } = &**definition;
@@ -281,7 +281,7 @@ fn write(
         schema::write::apply(schema, code.state_address, image, fields).map_err(refuse)?;
     let indices = changed.iter().map(|(index, _)| *index).collect();
     let image = image.step(image.bytes_count(), changed).map_err(refuse)?;
-    Ok(Ran { changed: indices, ..unchanged(definition, &image, globals) })
+    Ok(StepResult { changed: indices, ..unchanged(definition, &image, globals) })
 }
 
 /// Amends the policy: the code does not run.
@@ -290,7 +290,7 @@ fn amend(
     image: &Image,
     globals: &[u64],
     policy: &[u8],
-) -> Result<Ran, Stop> {
+) -> Result<StepResult, Stop> {
     // The policy library's words about its fault are no part of a lineage.
     let refuse = |detail: &str| Stop::Refused(Verdict::native(Reason::Policy, detail));
     let policy = Policy::decode(policy, &definition.schema)
@@ -300,25 +300,25 @@ fn amend(
 }
 
 /// Returns a step that changes nothing.
-fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> Ran {
-    Ran {
+fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> StepResult {
+    StepResult {
         image: image.clone(),
         changed: Vec::new(),
         effects: Effects::default(),
         fuel: 0,
         globals: globals.to_vec(),
         definition: Arc::clone(definition),
-        begun: None,
+        new_code: None,
         instrumentation: INSTRUMENTATION_VERSION,
     }
 }
 
 /// Runs code, and returns its encoded result and the effects.
 fn invoke(
-    loaded: &mut Loaded,
+    loaded: &mut LoadedSlot,
     globals: &[u64],
     input: &Input,
-    call: impl FnOnce(&mut Loaded) -> Result<Vec<u8>, Stop>,
+    call: impl FnOnce(&mut LoadedSlot) -> Result<Vec<u8>, Stop>,
 ) -> Result<(Vec<u8>, substrate::Effects), Stop> {
     loaded.slot.set_globals(globals);
     let fuel = input.request.fuel_max().min(loaded.limits.fuel);
@@ -338,7 +338,11 @@ fn invoke(
 }
 
 /// Calls the function that the request names, and returns its encoded result.
-fn called(loaded: &mut Loaded, definition: &Definition, input: &Input) -> Result<Vec<u8>, Stop> {
+fn called(
+    loaded: &mut LoadedSlot,
+    definition: &Definition,
+    input: &Input,
+) -> Result<Vec<u8>, Stop> {
     match &input.request {
         Request::Create { arguments, .. } => match definition.schema.create() {
             Some(create) => call(loaded, create, arguments),
@@ -369,7 +373,7 @@ fn asked<'a>(
 }
 
 /// Calls a method with encoded arguments; returns the encoded result.
-fn call(loaded: &mut Loaded, method: &Method, arguments: &[u8]) -> Result<Vec<u8>, Stop> {
+fn call(loaded: &mut LoadedSlot, method: &Method, arguments: &[u8]) -> Result<Vec<u8>, Stop> {
     let values = schema::decode_args(arguments, &method.params)?;
     let core = schema::lower_args(&values, &method.params, &mut Arguments { loaded })?;
     let results = enter(loaded, &method.name, &core)?;
@@ -382,7 +386,7 @@ fn call(loaded: &mut Loaded, method: &Method, arguments: &[u8]) -> Result<Vec<u8
 }
 
 /// Calls an exported function; one that the module does not have traps.
-fn enter(loaded: &mut Loaded, name: &str, core: &[CoreValue]) -> Result<Vec<CoreValue>, Stop> {
+fn enter(loaded: &mut LoadedSlot, name: &str, core: &[CoreValue]) -> Result<Vec<CoreValue>, Stop> {
     let Some(function) = loaded.slot.code().function(name) else {
         let detail = format!("the module exports no function {name}");
         return Err(Stop::Refused(Verdict::native(Reason::Trap, detail)));
@@ -392,7 +396,7 @@ fn enter(loaded: &mut Loaded, name: &str, core: &[CoreValue]) -> Result<Vec<Core
 
 /// Puts arguments that do not fit a core value into the guest's memory.
 struct Arguments<'a> {
-    loaded: &'a mut Loaded,
+    loaded: &'a mut LoadedSlot,
 }
 
 impl Lower for Arguments<'_> {
@@ -418,7 +422,7 @@ fn bad_room() -> Stop {
 }
 
 /// The verdict of a trap; the host's own failures are none.
-fn stop(error: StepError, loaded: &Loaded) -> Stop {
+fn stop(error: StepError, loaded: &LoadedSlot) -> Stop {
     let (trap, own) = match error {
         StepError::Host(failure) => return Stop::Failed(failure.into()),
         StepError::Trap(trap) => (trap, loaded.limits),

@@ -325,14 +325,14 @@ pub const CANARIES: &[Canary] = &[
         "fuel replayed",
         "replay",
         "engine/src/audit/replay.rs",
-        "if ⟦ran.fuel != commit.header.fuel⟧ {",
+        "if ⟦result.fuel != commit.header.fuel⟧ {",
         "false",
     ),
     canary(
         "effects replayed",
         "replay",
         "engine/src/audit/replay.rs",
-        "if ⟦ran.effects.encode() != commit.effects⟧ {",
+        "if ⟦result.effects.encode() != commit.effects⟧ {",
         "false",
     ),
     canary(
@@ -346,7 +346,7 @@ pub const CANARIES: &[Canary] = &[
         "pages replayed",
         "replay",
         "engine/src/audit/replay.rs",
-        "if ⟦!ran.pages().eq(commit.pages.iter().copied())⟧ {",
+        "if ⟦!result.pages().eq(commit.pages.iter().copied())⟧ {",
         "false",
     ),
     // Capsules.
@@ -545,7 +545,7 @@ pub const CANARIES: &[Canary] = &[
         "the last nonce on record",
         "messages",
         "engine/src/credentials/nonces.rs",
-        "drawn.copied().max().unwrap_or(0).max(⟦used⟧)",
+        "issued.copied().max().unwrap_or(0).max(⟦used⟧)",
         "0",
     ),
     canary(

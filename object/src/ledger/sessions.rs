@@ -19,11 +19,11 @@ use crate::limits::{
 
 /// The sessions that are open on an object.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Sessions(Vec<Session>);
+pub struct Sessions(Vec<SessionEntry>);
 
 /// A session that was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Session {
+pub struct SessionEntry {
     id: SessionId,
     expires: u64,
     /// The nonce of the session's last input; 0 before the first.
@@ -53,7 +53,7 @@ const fn room(is_named: bool) -> (usize, usize) {
     }
 }
 
-impl Session {
+impl SessionEntry {
     /// The keys that opened it, ascending.
     pub fn keys(&self) -> &[PublicKey] {
         &self.keys
@@ -86,12 +86,12 @@ impl Session {
 impl Sessions {
     /// Bytes that they take in memory.
     pub(super) fn memory_bytes(&self) -> usize {
-        let keys = |session: &Session| size_of_val(&session.keys[..]);
+        let keys = |session: &SessionEntry| size_of_val(&session.keys[..]);
         size_of_val(&self.0[..]) + self.0.iter().map(keys).sum::<usize>()
     }
 
     /// The session of this id, if it was opened and is not forgotten.
-    pub fn get(&self, id: SessionId) -> Option<&Session> {
+    pub fn get(&self, id: SessionId) -> Option<&SessionEntry> {
         self.find(id).ok().map(|index| &self.0[index])
     }
 
@@ -135,7 +135,7 @@ impl Sessions {
         match self.find(id) {
             Ok(_) => debug_assert!(false, "only what is not open is opened"),
             Err(index) => {
-                self.0.insert(index, Session { id, expires, nonce: 0, keys: keys.into() });
+                self.0.insert(index, SessionEntry { id, expires, nonce: 0, keys: keys.into() });
             }
         }
     }
@@ -166,7 +166,7 @@ impl Sessions {
     pub(super) fn decode_from(reader: &mut Reader<'_>) -> Result<Sessions> {
         let (sessions_max, mut keys_left) = room(true);
         let count = reader.count(sessions_max, SESSION_BYTES)?;
-        let mut sessions: Vec<Session> = Vec::with_capacity(count);
+        let mut sessions: Vec<SessionEntry> = Vec::with_capacity(count);
         for _ in 0..count {
             let id = SessionId(reader.array()?);
             if sessions.last().is_some_and(|last| last.id >= id) {
@@ -183,7 +183,7 @@ impl Sessions {
             if keys.is_empty() || !keys.is_sorted_by(|one, next| one < next) {
                 return Err(reader.fail(0, "keys that ascend", "none, or out of order"));
             }
-            sessions.push(Session { id, expires, nonce, keys: keys.into() });
+            sessions.push(SessionEntry { id, expires, nonce, keys: keys.into() });
         }
         Ok(Sessions(sessions))
     }

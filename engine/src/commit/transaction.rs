@@ -17,21 +17,21 @@ use crate::commit::commit::{Part, commit_all, fail};
 use crate::commit::shared::Shared;
 use crate::error::Result;
 use crate::metrics::Count;
-use crate::run::joint::Joint;
 use crate::run::resident::Resident;
+use crate::run::transaction::QueuedTransaction;
 use crate::step::runner::Runner;
 use crate::step::slots::Slots;
 
 /// Makes an object whose turn stopped at a transaction wait for the others in it. The last one runs
 /// it, and ends the turns of all.
-pub(crate) fn meet(shared: &Shared, runner: &mut Runner<'_>, joint: &Joint) {
-    let Some(mut meeting) = joint.arrive() else { return };
-    let reply = meeting.take_reply();
-    let present = meeting.inputs.iter().map(|(id, _)| shared.residents.scheduled(*id));
+pub(crate) fn arrive(shared: &Shared, runner: &mut Runner<'_>, transaction: &QueuedTransaction) {
+    let Some(mut state) = transaction.arrive() else { return };
+    let reply = state.take_reply();
+    let present = state.inputs.iter().map(|(id, _)| shared.residents.scheduled(*id));
     let present: Vec<Arc<Resident>> = present.collect();
-    let work = AssertUnwindSafe(|| match meeting.failed {
+    let work = AssertUnwindSafe(|| match state.failed {
         Some(error) => drop(fail(&shared.metrics, reply, error)),
-        None => run(shared, runner, meeting.inputs, &present, reply),
+        None => run(shared, runner, state.inputs, &present, reply),
     });
     if catch_unwind(work).is_err() {
         tracing::error!("a transaction panicked");
@@ -55,8 +55,8 @@ fn run(
     present: &[Arc<Resident>],
     reply: Reply<Vec<Receipt>>,
 ) {
-    let mut held: Vec<_> = present.iter().map(|it| (it, it.live.lock())).collect();
-    let parts = held.iter_mut().zip(inputs).map(|((resident, live), (id, mut input))| {
+    let mut locked: Vec<_> = present.iter().map(|it| (it, it.live.lock())).collect();
+    let parts = locked.iter_mut().zip(inputs).map(|((resident, live), (id, mut input))| {
         let live = shared.loaded(runner.stack, resident, live).map_err(|error| error.about(id))?;
         input.time = input.time.max(live.head.header.time);
         Ok(Part { resident, live, input })

@@ -21,16 +21,17 @@ use crate::answer::reply::Reply;
 use crate::error::Error;
 use crate::rank;
 
-/// A transaction on its way.
+/// A transaction whose objects have not all reached it yet.
 #[derive(Debug)]
-pub(crate) struct Joint {
-    /// The objects that are let in though they are ahead of the clock.
-    let_in: Vec<ObjectId>,
-    meeting: Mutex<Meeting, rank::Meeting>,
+pub(crate) struct QueuedTransaction {
+    /// The objects whose inputs are accepted although they are ahead of the clock.
+    accepted_ahead: Vec<ObjectId>,
+    state: Mutex<TransactionState, rank::Transaction>,
 }
 
+/// The inputs of a transaction, and the number of its objects that have reached it.
 #[derive(Debug, Default)]
-pub(crate) struct Meeting {
+pub(crate) struct TransactionState {
     /// Each of another object, in the order in which they run.
     pub(crate) inputs: Vec<(ObjectId, Input)>,
     reply: Option<Reply<Vec<Receipt>>>,
@@ -40,33 +41,35 @@ pub(crate) struct Meeting {
     pub(crate) failed: Option<Error>,
 }
 
-impl Meeting {
+impl TransactionState {
     /// Takes the reply to the transaction, once.
     pub(crate) fn take_reply(&mut self) -> Reply<Vec<Receipt>> {
         self.reply.take().expect("a transaction is run once")
     }
 }
 
-impl Joint {
-    /// Inputs of different objects, at least one, in the order in which they run; some objects are
-    /// let in though they are ahead of the clock.
+impl QueuedTransaction {
+    /// Returns a transaction of inputs of different objects, at least one, in the order in which
+    /// they run; inputs of the objects `accepted_ahead` are accepted although these are ahead of
+    /// the clock.
     pub(crate) fn new(
         inputs: Vec<(ObjectId, Input)>,
-        let_in: Vec<ObjectId>,
+        accepted_ahead: Vec<ObjectId>,
         reply: Reply<Vec<Receipt>>,
-    ) -> Joint {
-        let meeting = Meeting { inputs, reply: Some(reply), ..Meeting::default() };
-        Joint { let_in, meeting: Mutex::new(meeting) }
+    ) -> QueuedTransaction {
+        let state = TransactionState { inputs, reply: Some(reply), ..TransactionState::default() };
+        QueuedTransaction { accepted_ahead, state: Mutex::new(state) }
     }
 
-    /// Returns whether this object of it is let in though it is ahead of the clock.
-    pub(crate) fn lets_in(&self, object: ObjectId) -> bool {
-        self.let_in.contains(&object)
+    /// Returns whether the input of this object is accepted although the object is ahead of the
+    /// clock.
+    pub(crate) fn accepts_ahead(&self, object: ObjectId) -> bool {
+        self.accepted_ahead.contains(&object)
     }
 
     /// The objects, ascending, each with the time of its input.
     pub(crate) fn objects(&self) -> Vec<(ObjectId, u64)> {
-        let inputs = &self.meeting.lock().inputs;
+        let inputs = &self.state.lock().inputs;
         let mut objects: Vec<_> = inputs.iter().map(|(id, input)| (*id, input.time)).collect();
         objects.sort_unstable();
         objects
@@ -74,13 +77,13 @@ impl Joint {
 
     /// Notes why it cannot be run. Its objects reach it all the same.
     pub(crate) fn fail(&self, error: Error) {
-        self.meeting.lock().failed.get_or_insert(error);
+        self.state.lock().failed.get_or_insert(error);
     }
 
     /// Notes that one of its objects has reached it; returns the work, when it was the last.
-    pub(crate) fn arrive(&self) -> Option<Meeting> {
-        let mut meeting = self.meeting.lock();
-        meeting.present += 1;
-        (meeting.present == meeting.inputs.len()).then(|| std::mem::take(&mut *meeting))
+    pub(crate) fn arrive(&self) -> Option<TransactionState> {
+        let mut state = self.state.lock();
+        state.present += 1;
+        (state.present == state.inputs.len()).then(|| std::mem::take(&mut *state))
     }
 }

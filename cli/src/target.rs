@@ -25,19 +25,19 @@ const CANDIDATES_MAX: usize = 4;
 
 /// The database of a command, and the way to open it.
 #[derive(Debug)]
-pub(crate) struct Session {
+pub(crate) struct Target {
     given: Option<PathBuf>,
     lock_wait: Duration,
     /// True if requests to objects ahead of the clock are accepted.
     ahead: bool,
 }
 
-impl Session {
-    /// Returns the session of the database in the given directory, if any. `lock_wait` is how long
-    /// to wait for another process that has it open; `ahead` accepts requests to objects that are
-    /// ahead of the clock.
-    pub(crate) fn new(given: Option<PathBuf>, lock_wait: Duration, ahead: bool) -> Session {
-        Session { given, lock_wait, ahead }
+impl Target {
+    /// Returns the target of a command. `given` is the directory on its command line, if any;
+    /// `lock_wait` is how long to wait for another process that has the database open; `ahead`
+    /// accepts requests to objects that are ahead of the clock.
+    pub(crate) fn new(given: Option<PathBuf>, lock_wait: Duration, ahead: bool) -> Target {
+        Target { given, lock_wait, ahead }
     }
 
     /// The directory that was given on the command line.
