@@ -4,6 +4,7 @@
 //! them, and objects begin by `create` and `fork`. This folder does not know who posts, nor who
 //! reads.
 
+pub(crate) mod admitted;
 pub(crate) mod code;
 pub(crate) mod commit;
 pub(crate) mod create;
@@ -11,6 +12,7 @@ pub(crate) mod fork;
 pub(crate) mod library;
 pub(crate) mod offered;
 pub(crate) mod post;
+pub(crate) mod record;
 pub(crate) mod shared;
 pub(crate) mod transaction;
 pub(crate) mod turn;

@@ -740,7 +740,7 @@ impl Database {
     /// [`Replay`](ErrorKind::Replay) when the policy does not decide as on record.
     pub fn explain(&self, id: ObjectId, seq: u64) -> Result<Explanation> {
         let explanation = on_thread(|stack| {
-            explain::version(&self.shared.library, &self.shared.memo, stack, id, seq)
+            explain::version(&self.shared.library, &self.shared.credentials.memo, stack, id, seq)
         })?;
         explanation.map_err(|error| error.about(id))
     }
@@ -755,7 +755,7 @@ impl Database {
     /// [`NoRefusal`](ErrorKind::NoRefusal), and those of [`Database::explain`].
     pub fn explain_refusal(&self, id: ObjectId, number: u64) -> Result<Explanation> {
         let explanation = on_thread(|stack| {
-            explain::refusal(&self.shared.library, &self.shared.memo, stack, id, number)
+            explain::refusal(&self.shared.library, &self.shared.credentials.memo, stack, id, number)
         })?;
         explanation.map_err(|error| error.about(id))
     }

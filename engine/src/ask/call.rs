@@ -273,7 +273,7 @@ impl<'a> Terms<'a> {
 
     /// Returns the last issued nonce, when the next one is to be issued.
     pub(crate) fn last_issued(&self) -> Option<&'a Mutex<IssuedNonces, rank::Nonces>> {
-        self.nonce.is_none().then(|| self.shared.last_nonce(self.object))
+        self.nonce.is_none().then(|| self.shared.credentials.last_nonce(self.object))
     }
 
     /// The credential of these, not signed yet.
@@ -288,7 +288,7 @@ impl<'a> Terms<'a> {
             Some(nonce) => nonce,
             None => {
                 let used = shared.used_nonce(object, whose)?;
-                nonces.next(shared.last_nonce(object), object, whose, used)
+                nonces.next(shared.credentials.last_nonce(object), object, whose, used)
             }
         };
         Ok(Credential { parent: self.parent, ..Credential::new(nonce, expires) })

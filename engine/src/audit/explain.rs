@@ -25,7 +25,8 @@ use query::{Payloads, VersionEntry};
 use schema::Value;
 
 use crate::audit::replay::differs;
-use crate::commit::commit::{AdmittedStep, result, with_secrets};
+use crate::commit::admitted::{AdmittedStep, result};
+use crate::commit::commit::with_secrets;
 use crate::commit::library::Library;
 use crate::commit::shared::Shared;
 use crate::commit::upgrade;
@@ -276,8 +277,8 @@ pub(crate) fn dry_run(
         wake(shared, &mut runner, &mut live, due, time)?;
     }
     input.time = input.time.max(live.head.header.time);
-    let key = shared.sessions.key(&input)?;
-    let host = Host::holding(&shared.memo, key.as_ref());
+    let key = shared.credentials.sessions.key(&input)?;
+    let host = Host::holding(&shared.credentials.memo, key.as_ref());
     judge(&shared.library, runner, &live, input, shared.options.step_limits, host)
 }
 
@@ -290,7 +291,7 @@ fn wake(
     time: u64,
 ) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
-    match with_secrets(shared, runner, live, &input) {
+    match with_secrets(&shared.library, &shared.credentials, runner, live, &input) {
         Ok(AdmittedStep { result, root, admission }) => {
             let outcome = live.outcome(&result, root);
             let (header, ledger) = live.head.successor(&input, &outcome, &admission);

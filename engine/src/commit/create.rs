@@ -18,8 +18,8 @@ use schema::encode_args;
 use storage::{Append, Blob, Change, NewCommit};
 
 use crate::answer::reply::Reply;
+use crate::commit::admitted::{receipt, receivers, sending};
 use crate::commit::code::Code;
-use crate::commit::commit::{receipt, receivers, sending};
 use crate::commit::shared::Shared;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
@@ -58,7 +58,7 @@ pub(crate) fn create(
         }
         Err(Stop::Failed(error)) => return Err(error),
     };
-    shared.library.has_room_for(result.effects.messages.len(), shared.options.messages_max)?;
+    shared.library.has_room_for(result.effects.messages.len())?;
     let (policy, base) = (live.definition.policy.encode(), runnable.base.encode());
     let append = Append {
         blobs: vec![Blob::Code(&code.wasm), Blob::Policy(&policy), Blob::Base(&base)],

@@ -1,4 +1,5 @@
-//! The library: the store with all objects, the code that was compiled, and the modules on offer.
+//! The library: the store with all objects, the code that was compiled, and the modules on offer,
+//! under the options of the database.
 //!
 //! It does not know which objects are in memory, nor who works on them.
 
@@ -15,6 +16,7 @@ use crate::commit::offered::Offered;
 use crate::error::{Error, ErrorKind, Result, missing};
 use crate::head::live::Live;
 use crate::head::missed::Missed;
+use crate::options::Options;
 use crate::run::overdue::Table;
 use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable};
@@ -29,12 +31,14 @@ pub(crate) struct Library {
     pub(crate) offered: Offered,
     /// Wakes that were due and made no version.
     pub(crate) overdue: Table,
+    pub(crate) options: Arc<Options>,
 }
 
 impl Library {
-    /// The library of a store.
-    pub(crate) fn new(store: Store, catalog: Catalog) -> Library {
-        Library { store, catalog, offered: Offered::default(), overdue: Table::default() }
+    /// Returns the library of a store.
+    pub(crate) fn new(store: Store, catalog: Catalog, options: Arc<Options>) -> Library {
+        let (offered, overdue) = (Offered::default(), Table::default());
+        Library { store, catalog, offered, overdue, options }
     }
 
     /// Returns the runner of a thread with these instances.
@@ -116,7 +120,8 @@ impl Library {
     }
 
     /// Checks that `message_count` more messages may go on their way.
-    pub(crate) fn has_room_for(&self, message_count: usize, max: usize) -> Result<()> {
+    pub(crate) fn has_room_for(&self, message_count: usize) -> Result<()> {
+        let max = self.options.messages_max;
         match message_count > 0 && self.store.message_count() + message_count > max {
             true => Err(ErrorKind::MessagesFull { max }.into()),
             false => Ok(()),

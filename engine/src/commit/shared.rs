@@ -1,31 +1,28 @@
-//! The state that the threads of one open database share: the library, the residents, the post, and
-//! the secrets of callers.
+//! The state that the threads of one open database share: the library, the residents, the post,
+//! and the credentials of callers.
 //!
 //! This module does not know what a turn does. A function that needs one part takes that part.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use object::credential::Memo;
 use object::hash::ObjectId;
 use object::ledger::Ledger;
 use storage::Store;
-use storage::lock::Mutex;
 
 use crate::answer::inline::InlineWork;
 use crate::answer::reply::{Pending, Reply, channel};
 use crate::answer::ticket::Durability;
 use crate::commit::library::Library;
 use crate::commit::post::Post;
-use crate::credentials::nonces::{IssuedNonces, Whose};
-use crate::credentials::session::SessionSecrets;
+use crate::credentials::Credentials;
+use crate::credentials::nonces::Whose;
 use crate::error::{Error, ErrorKind, Result};
 use crate::head::live::Live;
 use crate::metrics::{Count, Metrics, Registry};
 use crate::options::Options;
-use crate::rank;
 use crate::run::resident::Resident;
-use crate::run::residents::{Residents, SHARD_COUNT, shard_index};
+use crate::run::residents::Residents;
 use crate::stack::DeepStack;
 use crate::step::catalog::Catalog;
 use crate::substrate::Cache;
@@ -36,12 +33,7 @@ pub(crate) struct Shared {
     pub(crate) post: Post,
     pub(crate) options: Arc<Options>,
     pub(crate) metrics: Arc<Registry>,
-    /// Signatures that were verified lately.
-    pub(crate) memo: Memo,
-    /// The secrets of sessions.
-    pub(crate) sessions: SessionSecrets,
-    /// The last nonces issued for objects of each shard.
-    nonces: Vec<Mutex<IssuedNonces, rank::Nonces>>,
+    pub(crate) credentials: Credentials,
     inline: InlineWork,
 }
 
@@ -55,10 +47,10 @@ impl Shared {
     /// Returns the shared state of an opened store.
     pub(crate) fn new(store: Store, cache: Option<Cache>, options: Options) -> Result<Arc<Shared>> {
         let worker_count = options.worker_count;
-        let library = Arc::new(Library::new(store, Catalog::new(cache)?));
+        let options = Arc::new(options);
+        let library = Arc::new(Library::new(store, Catalog::new(cache)?, Arc::clone(&options)));
         let residents = Arc::new(Residents::new(options.resident_bytes_max));
         let metrics = Arc::new(Registry::new(worker_count));
-        let options = Arc::new(options);
         let post = Post::new(
             Arc::clone(&library),
             Arc::clone(&residents),
@@ -71,9 +63,7 @@ impl Shared {
             post,
             options,
             metrics,
-            memo: Memo::default(),
-            sessions: SessionSecrets::default(),
-            nonces: (0..SHARD_COUNT).map(|_| Mutex::default()).collect(),
+            credentials: Credentials::default(),
             inline: match worker_count {
                 0 => InlineWork::of(shared.clone()),
                 _ => InlineWork::default(),
@@ -155,11 +145,6 @@ impl Shared {
             Whose::Session(id) => ledger.sessions.get(*id).map(|session| session.last_nonce()),
         };
         Ok(whose.iter().filter_map(last).max().unwrap_or(0))
-    }
-
-    /// The last nonces issued for the object and some others.
-    pub(crate) fn last_nonce(&self, id: ObjectId) -> &Mutex<IssuedNonces, rank::Nonces> {
-        &self.nonces[shard_index(id)]
     }
 
     /// Ends an object here, as it continues elsewhere, or takes it back; durable when this returns.

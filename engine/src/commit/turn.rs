@@ -28,7 +28,8 @@ use storage::SentMessage;
 
 use crate::answer::inline::Inline;
 use crate::answer::reply::Reply;
-use crate::commit::commit::{Asked, Turn, commit, fail};
+use crate::commit::commit::{Turn, commit};
+use crate::commit::record::{Asked, fail};
 use crate::commit::shared::Shared;
 use crate::commit::transaction::arrive;
 use crate::error::{Error, ErrorKind, Result};
@@ -122,6 +123,7 @@ fn letters(
     let mut live = resident.live.lock();
     let mut steps = 0;
     while steps < TURN_STEPS_MAX {
+        // 1: take the next letter; the wakes that were due before it run before it.
         let Some(letter) = resident.take() else { break };
         let taken = shared.post.queue.taken();
         if let Letter::Transaction { transaction, .. } = &letter {

@@ -61,7 +61,7 @@ impl Database {
     /// when there is no such dead letter, [`Pruned`](storage::ErrorKind::Pruned) when its content
     /// is no longer kept, and those of the store.
     pub fn retry_dead_letter(&self, message: MessageId) -> Result<()> {
-        self.shared.library.has_room_for(1, self.shared.options.messages_max)?;
+        self.shared.library.has_room_for(1)?;
         self.shared.library.store.retry_dead_letter(message)?;
         self.shared.post.post_mail([message.to]);
         Ok(self.shared.library.store.sync()?)

@@ -59,12 +59,12 @@ impl Database {
     ///
     /// [`Limit`](ErrorKind::Limit) when 65,536 are held already of sessions that have not expired.
     pub fn hold_session(&self, session: &Session) -> Result<()> {
-        self.shared.sessions.hold(session, self.now())
+        self.shared.credentials.sessions.hold(session, self.now())
     }
 
     /// Forgets the secret of a session: from now on, until it is handed in again, inputs in the
     /// session fail with [`SessionNotHeld`](ErrorKind::SessionNotHeld).
     pub fn drop_session(&self, session: SessionId) {
-        self.shared.sessions.drop(session);
+        self.shared.credentials.sessions.drop(session);
     }
 }

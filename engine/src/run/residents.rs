@@ -21,7 +21,7 @@ use crate::run::residency::Residency;
 use crate::run::resident::Resident;
 
 /// Maps of the residents, so that posting to one object seldom waits for another.
-pub(crate) const SHARD_COUNT: usize = 64;
+const SHARD_COUNT: usize = 64;
 
 /// Residents by their ids.
 type Shard = RwLock<HashMap<ObjectId, Arc<Resident>>, rank::Shard>;
@@ -172,6 +172,6 @@ impl Residents {
 }
 
 /// The place of the maps of an object.
-pub(crate) fn shard_index(id: ObjectId) -> usize {
+fn shard_index(id: ObjectId) -> usize {
     usize::from(id.0[0]) % SHARD_COUNT
 }
