@@ -18,8 +18,9 @@ RUST_SOURCE_SUITE=trixie-backports
 CLANG=14
 
 to=$PWD/objects
-# The objects that the crate `continuant` has as bytes: the same files.
-samples=(counter tally lamp)
+# The objects that the crate `continuant` has as bytes, or its examples in documentation: the same
+# files.
+samples=(counter tally lamp parcel purse)
 if [[ ${1-} == --to ]]; then
     to=$(mkdir -p "$2" && cd "$2" && pwd)
     shift 2
@@ -136,4 +137,8 @@ if [[ $to == "$PWD/objects" ]]; then
     done
     install -m 644 examples/counter/policy.cedar ../engine/samples/counter.cedar
     install -m 644 examples/wat/policy.cedar ../engine/samples/lamp.cedar
+    install -m 644 examples/purse/policy.cedar ../engine/samples/purse.cedar
+    # The demo's, in the package of the command line.
+    install -m 644 objects/aircraft.wasm ../cli/data/
+    install -m 644 examples/aircraft/policy.cedar ../cli/data/aircraft.cedar
 fi

@@ -33,12 +33,14 @@ check() {
                 "$object" >&2
             status=1
         fi
-        # What the crate `continuant` has as bytes.
-        local sample=../engine/samples/$object
-        if [[ -e $sample ]] && ! cmp "$sample" "$built/$object"; then
-            printf 'guest/check.sh: engine/samples/%s is not: run guest/build.sh\n' "$object" >&2
-            status=1
-        fi
+        # What the crates have as bytes.
+        local copy
+        for copy in "../engine/samples/$object" "../cli/data/$object"; do
+            if [[ -e $copy ]] && ! cmp "$copy" "$built/$object"; then
+                printf 'guest/check.sh: %s is not: run guest/build.sh\n' "${copy#../}" >&2
+                status=1
+            fi
+        done
     done
 }
 

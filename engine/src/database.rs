@@ -620,7 +620,6 @@ impl Database {
     /// use continuant::{Code, Database, ErrorKind, Principal, SigningKey, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
     /// let owner = SigningKey::from_secret(&[1; 32]);
@@ -630,7 +629,7 @@ impl Database {
     ///        when {{ ["label", "stage"].contains(context.field) }};"#,
     ///     owner.public()
     /// );
-    /// let wasm = std::fs::read("guest/objects/parcel.wasm")?;
+    /// # let wasm = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/samples/parcel.wasm"));
     /// let code = Code::wasm(wasm)?.policy(policy).args(args!["to Lisbon", 'A', false]);
     /// let parcel = db.create(code)?;
     ///

@@ -234,8 +234,7 @@ pub use {object, policy, query, schema, storage};
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let directory = tempfile::tempdir()?;
 /// # let db = Database::open(directory.path().join("db"))?;
-/// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
-/// # let wasm = std::fs::read("guest/objects/parcel.wasm")?;
+/// # let wasm = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/samples/parcel.wasm"));
 /// # let id = db.create(Code::wasm(wasm)?.args(args!["to Lisbon", 'A', false]))?;
 /// let snapshot = db.snapshot(id)?;
 /// let parcel = snapshot.view::<Parcel>()?;        // names and types are checked here
@@ -260,23 +259,6 @@ pub use {object, policy, query, schema, storage};
 /// }
 /// ```
 pub use macros::State;
-
-/// The examples of README and of the guide, compiled and run.
-#[cfg(doctest)]
-mod documents {
-    #[doc = include_str!("../../README.md")]
-    struct Readme;
-    #[doc = include_str!("../../docs/concepts.md")]
-    struct Concepts;
-    #[doc = include_str!("../../docs/policies.md")]
-    struct Policies;
-    #[doc = include_str!("../../docs/upgrades.md")]
-    struct Upgrades;
-    #[doc = include_str!("../../docs/messages.md")]
-    struct Messages;
-    #[doc = include_str!("../../docs/operations.md")]
-    struct Operations;
-}
 
 // A database is shared by reference, and what it gives goes where the caller's threads are.
 const _: () = {

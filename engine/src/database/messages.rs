@@ -90,13 +90,12 @@ impl Database {
     /// use continuant::{Code, Database, SigningKey, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
-    /// # std::env::set_current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))?;
     /// # let directory = tempfile::tempdir()?;
     /// # let db = Database::open(directory.path().join("db"))?;
     /// let key = SigningKey::from_secret(&[7; 32]);        // in earnest, of random bytes
-    /// let policy = std::fs::read_to_string("guest/examples/purse/policy.cedar")?
-    ///     .replace(&"0".repeat(64), &key.public().to_string());
-    /// let wasm = std::fs::read("guest/objects/purse.wasm")?;
+    /// # let policy = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/samples/purse.cedar"));
+    /// # let wasm = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/samples/purse.wasm"));
+    /// let policy = policy.replace(&"0".repeat(64), &key.public().to_string());
     /// let owner = key.public().to_string();
     /// let purse = Code::wasm(wasm)?.policy(&policy).args(args![&owner[..]]);
     /// let (one, other) = (db.create(purse.clone())?, db.create(purse)?);

@@ -488,7 +488,7 @@ mod tests {
 
     /// Plays on an open counter that is recorded.
     fn play<T: Send>(see: impl FnOnce(&mut Play<'_, '_>) -> T + Send) -> T {
-        let counter = include_bytes!("../../../guest/objects/counter.wasm");
+        let counter = crate::samples::COUNTER;
         let played = on_thread(|stack| {
             let catalog = Catalog::new(None).unwrap();
             let open = "@id(\"open\") permit(principal, action, resource);";

@@ -526,3 +526,11 @@ fn a_lamp_goes_out_by_itself() {
     assert_eq!((off.result, off.header.wake), (Some(Value::from(true)), None));
     check_verified(&db, id, 5, 1);
 }
+
+#[test]
+fn the_readme_of_the_guest_crate_shows_the_counter() {
+    let source = std::fs::read_to_string(guest("examples/counter/src/lib.rs")).unwrap();
+    let shown = &source[source.find("#![no_std]").unwrap()..];
+    let readme = std::fs::read_to_string(guest("README.md")).unwrap();
+    assert!(readme.contains(&format!("```rust\n{shown}```\n")), "guest/README.md has another one");
+}

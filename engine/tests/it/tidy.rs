@@ -493,6 +493,7 @@ fn imports_run_one_way() {
         ("guest/macros", &["names"]),
         ("cli", &["continuant"]),
         ("benches", &["continuant"]),
+        ("docs", &[]),
         ("fuzz", &["continuant", "object", "schema", "policy", "storage"]),
         ("schedules", &[]),
     ];

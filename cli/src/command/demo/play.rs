@@ -23,8 +23,8 @@ use crate::stop;
 pub(super) const WINDOW: usize = 4096;
 
 /// The module of every aircraft.
-const MODULE: &[u8] = include_bytes!("../../../../guest/objects/aircraft.wasm");
-const POLICY: &str = include_str!("../../../../guest/examples/aircraft/policy.cedar");
+const MODULE: &[u8] = include_bytes!("../../../data/aircraft.wasm");
+const POLICY: &str = include_str!("../../../data/aircraft.cedar");
 
 const OPERATOR_CONTEXT: &str = "continuant demo 1 operator key";
 const SALT_CONTEXT: &str = "continuant demo 1 aircraft salt";

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::{check, root};
 
-/// The documents at the top of the tree, and the guide.
+/// The documents at the top of the tree, the guide, and those of the crates.
 fn documents() -> Vec<String> {
     let mut found = Vec::new();
     for folder in ["", "docs/"] {
@@ -19,8 +19,22 @@ fn documents() -> Vec<String> {
         }
     }
     found.extend(["guest/ABI.md", "object/FORMAT.md", "policy/POLICY.md"].map(str::to_string));
-    assert!(found.len() >= 12, "{found:?}");
+    found.extend(packages().into_iter().map(|(folder, _)| format!("{folder}/README.md")));
+    assert!(found.len() >= 23, "{found:?}");
     found
+}
+
+/// The folders of the crates that are made into packages, with their manifests: they say which
+/// files a package has.
+fn packages() -> Vec<(String, String)> {
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let members = workspace.lines().find_map(|line| line.strip_prefix("members = [")).unwrap();
+    let members = members.split('"').skip(1).step_by(2);
+    let manifest = |folder: &str| {
+        let text = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
+        (folder.to_string(), text)
+    };
+    members.map(manifest).filter(|(_, text)| text.contains("\ninclude = ")).collect()
 }
 
 /// The heading as the part of a link behind `#` has it.
@@ -83,6 +97,53 @@ fn paths_that_contributors_are_sent_to_are_there() {
     }
     assert!(count > 20, "the paths are found");
     check("a path in CONTRIBUTING.md or SECURITY.md is there", broken);
+}
+
+#[test]
+fn a_package_describes_itself() {
+    let mut broken = Vec::new();
+    for (folder, manifest) in packages() {
+        for key in ["description", "keywords", "categories", "readme"] {
+            if !manifest.contains(&format!("\n{key} = ")) {
+                broken.push(format!("{folder}/Cargo.toml has no {key}"));
+            }
+        }
+        let readme = fs::read_to_string(root().join(&folder).join("README.md")).unwrap_or_default();
+        if readme.lines().count() < 5 {
+            broken.push(format!("{folder}/README.md says nothing"));
+        }
+    }
+    check("a package has a README and what a registry shows", broken);
+}
+
+/// What a crate compiles comes along in its package.
+#[test]
+fn a_package_reads_no_file_from_outside() {
+    let mut broken = Vec::new();
+    let folders: Vec<String> = packages().into_iter().map(|(folder, _)| folder).collect();
+    assert!(folders.len() >= 11, "{folders:?}");
+    for (path, text) in super::sources() {
+        let Some((folder, _)) = path.split_once("/src/") else { continue };
+        if !folders.iter().any(|known| known == folder) {
+            continue;
+        }
+        // From a file in `folder/src/a/b.rs` the third `../` leads out of the folder.
+        let depth = path[folder.len() + 1..].matches('/').count();
+        for (at, _) in text.match_indices("include_") {
+            let Some((_, rest)) = text[at..].split_once("!(\"") else { continue };
+            let included = rest.split('"').next().unwrap_or_default();
+            if included.matches("../").count() > depth {
+                broken.push(format!("{path} includes {included}"));
+            }
+        }
+        for (at, _) in text.match_indices("env!(\"CARGO_MANIFEST_DIR\")") {
+            let line = text[at..].lines().next().unwrap_or_default();
+            if line.contains("/..") || line.contains("\"..") {
+                broken.push(format!("{path} looks outside of its folder: {line}"));
+            }
+        }
+    }
+    check("a package has all files that its crate reads", broken);
 }
 
 #[test]
