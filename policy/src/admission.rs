@@ -88,8 +88,6 @@ impl<'a, M: ?Sized> Step<'a, M, M> {
 /// Decides whether a step of `signers`, as [`authenticate`] gave them, becomes the next version;
 /// `guards` runs the policy's guard, which is asked once the policy permits.
 ///
-/// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
-///
 /// # Errors
 ///
 /// The verdict that refuses, or the failure that kept the guard from one.
@@ -109,8 +107,6 @@ pub fn admit<B: Memory + ?Sized, A: Memory + ?Sized, G: Guards<B, A>>(
 /// Decides whether an upgrade of `signers`, as [`authenticate`] gave them, becomes the next
 /// version: both policies must permit it. The old one decides on the action `upgrade`, with the old
 /// state as before and after; the new one on the action `migrate`, with the new state as both.
-///
-/// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
 ///
 /// # Errors
 ///
@@ -168,8 +164,6 @@ pub struct Explained<S> {
 
 /// Decides as [`admit`] does, and returns the rules behind the decision with the values they read.
 ///
-/// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
-///
 /// # Errors
 ///
 /// The verdict of a native rule, when one refuses: the policy was not asked.
@@ -193,8 +187,6 @@ pub struct ExplainedUpgrade<S> {
 }
 
 /// Decides as [`admit_upgrade`] does, and explains by the rules of both policies.
-///
-/// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
 ///
 /// # Errors
 ///
@@ -334,8 +326,6 @@ fn decide<B: Memory + ?Sized, A: Memory + ?Sized>(
 }
 
 /// Takes Cedar's decision on a step: the reference for the compiled rules.
-///
-/// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
 ///
 /// # Errors
 ///

@@ -25,8 +25,6 @@ pub struct Definition {
 impl Definition {
     /// Builds the definition from a module and the sources of its policy.
     ///
-    /// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
-    ///
     /// # Errors
     ///
     /// Those of [`code::read`], [`Schema::parse`] and [`Policy::parse`].
@@ -38,8 +36,6 @@ impl Definition {
     }
 
     /// Builds the definition from a module and an encoded policy.
-    ///
-    /// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
     ///
     /// # Errors
     ///

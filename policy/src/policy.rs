@@ -42,8 +42,6 @@ impl Policy {
     /// Parses the text of `law` and validates it against the part of `schema` that a policy sees.
     /// Whether its guard is a module is left to the host that runs guards.
     ///
-    /// Call it on a thread with [`STACK_BYTES`] of stack.
-    ///
     /// # Errors
     ///
     /// `Policy`: all faults in the text, found by the first of these that finds any: the profile,
@@ -158,8 +156,8 @@ impl Policy {
 
     /// Decides on the step of `facts` and `values` by Cedar itself.
     ///
-    /// Call it on a thread with [`STACK_BYTES`] of stack. Its time and memory are bounded by the
-    /// limits named `POLICY_*` in [`limits`](object::limits).
+    /// Its time and memory are bounded by the limits named `POLICY_*` in
+    /// [`limits`](object::limits).
     pub fn decide(&self, facts: &Facts<'_>, values: &Values<'_>) -> Decision {
         self.rules.decide(facts, values)
     }
@@ -173,8 +171,6 @@ impl Policy {
     }
 
     /// Explains `decision`, which was taken on `facts` and `values`.
-    ///
-    /// Call it on a thread with [`STACK_BYTES`] of stack.
     pub(crate) fn explain(
         &self,
         facts: &Facts<'_>,

@@ -59,8 +59,6 @@ impl Read<'_> {
 
     /// Decides by evaluating the policy in Cedar itself.
     ///
-    /// Call it on a thread with [`STACK_BYTES`](crate::STACK_BYTES) of stack.
-    ///
     /// # Errors
     ///
     /// [`State`](object::ErrorKind::State) when the memory has no valid state.

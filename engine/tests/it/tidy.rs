@@ -88,7 +88,6 @@ const ASSERTS_MIN: &[(&str, u64)] = &[
     ("benches", 11),
     ("benches/compare", 0),
     ("cli", 6),
-    ("drawn", 0),
     ("engine", 29),
     ("engine/macros", 0),
     ("fuzz", 2),
