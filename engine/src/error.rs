@@ -281,33 +281,9 @@ fn ahead(by: u64, max: u64) -> String {
 }
 
 impl ErrorKind {
-    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    /// Prints a failure of a call that may be made otherwise, or later.
+    fn write_call(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ErrorKind::Refused { verdict, .. } => {
-                write!(f, "refused: {verdict}")
-            }
-            ErrorKind::Module(error) => write!(f, "module: {error}"),
-            ErrorKind::Guard(error) => write!(f, "guard: {error}"),
-            ErrorKind::Object(error) => write!(f, "{error}"),
-            ErrorKind::Storage(error) => write!(f, "{error}"),
-            ErrorKind::Missing { what, hash } => {
-                write!(f, "the {what} {hash} is not in the store")
-            }
-            ErrorKind::NoObject => f.write_str("there is no such object in this database"),
-            ErrorKind::Moved => f.write_str(MOVED),
-            ErrorKind::NoVersion { asked, newest } => {
-                write!(f, "no version of {asked}; the object's versions are 0 to {newest}")
-            }
-            ErrorKind::NoRefusal { asked, count: 0 } => {
-                write!(f, "no refusal {asked}: the object has no refusal on record")
-            }
-            ErrorKind::NoRefusal { asked, count } => {
-                write!(f, "no refusal {asked}; the object's refusals are 1 to {count}")
-            }
-            ErrorKind::Read(problem) => write!(f, "reading the capsule: {problem}"),
-            ErrorKind::Section { expected, found } => {
-                write!(f, "capsule: expected section {expected}, found {found}")
-            }
             ErrorKind::MailboxFull { max } => {
                 write!(
                     f,
@@ -355,6 +331,48 @@ impl ErrorKind {
                            over again (`hold_session`)"
                 )
             }
+            _ => Ok(()),
+        }
+    }
+
+    fn write(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::Refused { verdict, .. } => {
+                write!(f, "refused: {verdict}")
+            }
+            ErrorKind::Module(error) => write!(f, "module: {error}"),
+            ErrorKind::Guard(error) => write!(f, "guard: {error}"),
+            ErrorKind::Object(error) => write!(f, "{error}"),
+            ErrorKind::Storage(error) => write!(f, "{error}"),
+            ErrorKind::Missing { what, hash } => {
+                write!(f, "the {what} {hash} is not in the store")
+            }
+            ErrorKind::NoObject => f.write_str("there is no such object in this database"),
+            ErrorKind::Moved => f.write_str(MOVED),
+            ErrorKind::NoVersion { asked, newest } => {
+                write!(f, "no version of {asked}; the object's versions are 0 to {newest}")
+            }
+            ErrorKind::NoRefusal { asked, count: 0 } => {
+                write!(f, "no refusal {asked}: none is on record")
+            }
+            ErrorKind::NoRefusal { asked, count } => {
+                write!(f, "no refusal {asked}; the object's refusals are 1 to {count}")
+            }
+            ErrorKind::Read(problem) => write!(f, "reading the capsule: {problem}"),
+            ErrorKind::Section { expected, found } => {
+                write!(f, "capsule: expected section {expected}, found {found}")
+            }
+            ErrorKind::MailboxFull { .. }
+            | ErrorKind::MessagesFull { .. }
+            | ErrorKind::NotDue { .. }
+            | ErrorKind::Ahead { .. }
+            | ErrorKind::NotReadable { .. }
+            | ErrorKind::LastPolicy
+            | ErrorKind::NotDurable
+            | ErrorKind::NotSigned { .. }
+            | ErrorKind::TwoCredentials { .. }
+            | ErrorKind::Twice
+            | ErrorKind::SessionNotHeld { .. } => self.write_call(f),
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")
             }

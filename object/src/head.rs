@@ -73,11 +73,7 @@ pub struct EncodedPayloads {
 impl EncodedPayloads {
     /// Encodes them.
     pub fn encode(input: &Input, effects: &Effects, admission: &Admission) -> EncodedPayloads {
-        EncodedPayloads {
-            input: input.encode(),
-            effects: effects.encode(),
-            admission: admission.encode(),
-        }
+        Self { input: input.encode(), effects: effects.encode(), admission: admission.encode() }
     }
 }
 

@@ -412,6 +412,9 @@ impl From<object::Error> for Error {
     }
 }
 
+const MOVED: &str = "it was moved to another database and takes no more inputs here: import a \
+                     later capsule of it, or take it back";
+
 impl ErrorKind {
     /// Prints a failure that keeps a store from doing anything.
     fn fmt_failed(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -577,10 +580,7 @@ impl fmt::Display for ErrorKind {
             ErrorKind::Conflict { expected, found } => {
                 write!(f, "the head moved: expected {expected}, found {found}")
             }
-            ErrorKind::Moved => f.write_str(
-                "it was moved to another database and takes no more inputs here: import a later \
-                 capsule of it, or take it back",
-            ),
+            ErrorKind::Moved => f.write_str(MOVED),
             ErrorKind::HereAlready { seq, found, moved } => here_already(f, *seq, *found, *moved),
             ErrorKind::Diverged { seq, here, there } => write!(
                 f,

@@ -85,8 +85,9 @@ impl Fuzz {
                 Err(Failure::stopped(signal, format!("no invariant was broken in {steps} steps")))
             }
             (None, None) if report.actions.values().all(|tries| tries.admitted == 0) => {
-                let message = "nothing but creations was ever admitted: no step was held against";
-                Err(Failure::new("nothing-admitted", format!("{message} an invariant")))
+                let message = "only creations were ever admitted: no step was checked against an \
+                               invariant";
+                Err(Failure::new("nothing-admitted", message))
             }
             (None, None) => Ok(()),
             (Some(broken), _) => Err(Failure::broken(said(broken))),

@@ -97,8 +97,8 @@ fn explained(error: Error) -> Failure {
         )),
         ErrorKind::BackupCut { found, .. } => {
             let ways = format!(
-                "restore from another backup, or accept what is left with \
-                                --accept-end {found}"
+                "restore from another backup, or with --accept-end {found} for the part that is \
+                 left"
             );
             Failure::from(error).advised(ways)
         }

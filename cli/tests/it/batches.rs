@@ -69,7 +69,7 @@ fn a_batch_that_is_killed_makes_each_line_once_when_it_is_resumed() {
         assert_eq!(counts, LINES - refused, "{about}");
         // Once more: all of it is on record.
         let again = terminal.run(&line);
-        assert!(again.stderr.contains("2400 lines were on record before, 0"), "{}", again.stderr);
+        assert!(again.stderr.contains("2400 lines were on record already, 0"), "{}", again.stderr);
         assert_eq!(count(&terminal, "visits") + count(&terminal, "other"), counts, "{about}");
         terminal.run("verify --all").done();
     }
@@ -193,7 +193,7 @@ fn what_is_resumed_is_on_record_or_nothing_is_made() {
             assert_eq!(output.status.code(), Some(5), "{calls} {options}: {stderr}");
             assert!(output.stdout.is_empty(), "{calls} {options}");
             let told = stderr.lines().last().unwrap();
-            let start = format!("error: nothing of a batch with the base {base}, signed by ");
+            let start = format!("error: no call of a batch with the base {base}, signed by ");
             assert!(told.starts_with(&start), "{calls} {options}: {told}");
             assert!(told.contains("is on record of the 2 objects that the lines name"), "{told}");
             let end = format!("--resume {base} --anew makes all of its calls");

@@ -318,7 +318,7 @@ fn an_object_is_moved_there_and_back() {
         "call visits increment 2 --db other",
     ];
     terminal.check(&lines, expect_file!["transcripts/moves.txt"]);
-    export("back.continuant --move --db other", "elsewhere");
+    export("back.continuant --move --db other", "in another database");
     let lines = [
         "import first.continuant",
         "import moved.continuant",

@@ -79,8 +79,10 @@ fn a_run_says_how_many_wait_and_until_when() {
     }
     db.close().unwrap();
     let shown = terminal.run("run").done();
-    expect!["no object was due: of 3 wakes the next is at 3000-01-01T00:00:00.001Z\n"]
-        .assert_eq(&shown);
+    expect![[r#"
+        no object was due: the next of 3 wakes is at 3000-01-01T00:00:00.001Z
+    "#]]
+    .assert_eq(&shown);
 }
 
 #[test]

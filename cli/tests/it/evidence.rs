@@ -159,8 +159,8 @@ fn a_restore_that_is_refused_says_what_can_be_asked_for_instead() {
         let beyond = terminal.run(&line);
         assert_eq!(beyond.code, Some(4), "{asked}");
         let told = format!(
-            "restore with --until-position {first}, or as it was asked, up to {second}, with \
-             --accept-end {second} too\n"
+            "restore up to the recorded end with --until-position {first}, or up to {second} with \
+             --accept-end {second}\n"
         );
         assert!(beyond.stderr.ends_with(&told), "{asked}: {}", beyond.stderr);
         terminal.run(&format!("{line}--accept-end {second}")).done();

@@ -114,11 +114,11 @@ const STEPS: &[Step] = &[
         after: ("get board count", "3"),
     },
     step("upgrade board second.wasm", "version 8 of object ", ("show board", "object@2.0.0")),
-    step("outbox mailer --new", "the outbox \"mailer\", which", ("outbox", "mailer")),
+    step("outbox mailer --new", "the outbox \"mailer\" is made", ("outbox", "mailer")),
     step("outbox mailer --remove", "the outbox \"mailer\" is removed", ("outbox", "")),
     step(
         "retain visits --versions 5",
-        "the rule of how much history of object ",
+        "the retention rule of object ",
         ("retain visits", "5 versions"),
     ),
     step(
@@ -186,8 +186,8 @@ fn what_is_done_is_said_where_its_receipt_cannot_be_printed() {
         let printed = unprinted(&terminal, line);
         assert_eq!(printed.code, NOT_PRINTED, "{line}: {printed:?}");
         let told = printed.stderr.lines().last().unwrap();
-        let start = "error: writing output: No space left on device (os error 28), but it is done, \
-                     and durable: ";
+        let start = "error: writing output: No space left on device (os error 28), but the work \
+                     is done and durable: ";
         let told = told.strip_prefix(start).unwrap_or_else(|| panic!("{line}: {told}"));
         assert!(told.contains(done), "{line}: {told}");
         assert!(told.ends_with("; do not repeat it"), "{line}: {told}");

@@ -93,7 +93,7 @@ fn compaction_says_what_it_did_not_do_and_with_all_does_it() {
     terminal.run("retain --versions 1").done();
     let nothing = terminal.run("compact").done();
     assert!(nothing.contains("nothing was compacted: no segment of the log is full"), "{nothing}");
-    assert!(nothing.contains("compact --all closes it"), "{nothing}");
+    assert!(nothing.contains("`compact --all` closes and compacts it"), "{nothing}");
     terminal.run("at visits 1").done();
     let before = held(&terminal.path("continuant.db"));
     let compacted = json(&terminal, "compact --all");
@@ -220,7 +220,7 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothin
     for line in ["verify visits --db two", "verify visits --replay --db two"] {
         let verified = terminal.run(line);
         assert_eq!(verified.code, Some(4), "{}", verified.stderr);
-        let told = "its newest version 1 has no state on record: retention kept versions from";
+        let told = "retention dropped the state of its newest version here, 1: it kept versions";
         assert!(verified.stderr.contains(told), "{}", verified.stderr);
     }
     terminal.run("restore trimmed --db three").done();
@@ -268,7 +268,11 @@ fn a_restore_to_a_time_that_names_no_place_asks_for_one() {
     let inside = format!("{segment}:{}", offset.parse::<u64>().unwrap() + 1);
     let refused = terminal.run(&format!("restore kept --db inside --until-position {inside}"));
     assert_eq!(refused.code, Some(5), "{}", refused.stderr);
-    assert!(refused.stderr.contains(&format!("one does at {before}, ")), "{}", refused.stderr);
+    assert!(
+        refused.stderr.contains(&format!("where one does is {before}, ")),
+        "{}",
+        refused.stderr
+    );
 }
 
 /// Regression: a full disk elsewhere was reported as the database's.

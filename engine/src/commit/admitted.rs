@@ -1,4 +1,4 @@
-//! What was admitted: a step, and the version that it makes, with all parts that go to the log.
+//! Admitted steps, and the versions that they make, with all parts that go to the log.
 //!
 //! This module does not know how a step is decided on, nor who waits for the version.
 

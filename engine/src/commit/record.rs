@@ -1,4 +1,4 @@
-//! What goes on record: the append of a version or a refusal, with the reply to its input.
+//! The record: the append of a version or a refusal, with the reply to its input.
 //!
 //! This module does not know how an input is decided on. It holds the only code that appends
 //! versions and refusals of existing objects.

@@ -109,8 +109,8 @@ fn a_method_with_arguments_in_memory_needs_an_export_that_makes_room() {
     check(
         create(&db, &roomless, OPEN),
         expect![[r#"
-        module: cabi_realloc: expected an export that makes room for to of go, found no
-        such export"#]],
+            module: cabi_realloc: expected an export that allocates room for the parameter
+            to of go, found no such export"#]],
     );
     let export = r#"(func (export "go") (param i32 i32))"#;
     for (schema, is_object) in [("a: u8, b: option<u8>", true), ("a: string", false)] {

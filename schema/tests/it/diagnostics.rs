@@ -38,8 +38,8 @@ fn all_findings_are_reported_each_with_its_place() {
             "map": map is not a type that an object can keep
             "future": future is not a type that an object can keep
             "-": own is not a type that an object can keep
-            "cycle": cycle is a name that an object keeps for itself
-            "upgrade": upgrade is a name that an object keeps for itself
+            "cycle": the name cycle is reserved
+            "upgrade": the name upgrade is reserved
             "by": by is result<u8>: a parameter has no variant or result in it
             "later": later is not a plain func
             "wide": the parameters of wide take more than 16 core values: put some in a list

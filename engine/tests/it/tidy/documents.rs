@@ -116,7 +116,7 @@ fn a_package_describes_itself() {
     check("a package has a README and what a registry shows", broken);
 }
 
-/// What a crate compiles comes along in its package.
+/// A package has all files that its crate compiles.
 #[test]
 fn a_package_reads_no_file_from_outside() {
     let mut broken = Vec::new();

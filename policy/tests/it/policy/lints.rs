@@ -97,8 +97,8 @@ fn a_key_is_written_in_full_and_in_lower_case() {
         check_refused(&rule(&format!("0X{upper}")), &format!("is no key: write \"{KEY}\""));
         check_refused(&rule(&KEY[1..]), "it has 63 digits, a key has 64");
         check_refused(&rule(&format!("{KEY}0")), "it has 65 digits, a key has 64");
-        check_refused(&rule("bob"), "a rule knows a key by its 64 lower-case hexadecimal digits");
-        check_refused(&rule(""), "a rule knows a key by its 64 lower-case hexadecimal digits");
+        check_refused(&rule("bob"), "a rule names a key by its 64 lower-case hexadecimal digits");
+        check_refused(&rule(""), "a rule names a key by its 64 lower-case hexadecimal digits");
         check_refused(&rule(&format!(" {KEY}")), &format!("is no key: write \"{KEY}\""));
     }
     for condition in [
@@ -215,7 +215,7 @@ fn words_are_those_that_there_are() {
 fn bytes_characters_names_and_numbers_have_forms() {
     check_taken(&permit("pay", "context.before.digest == \"00ff\""));
     check_refused(&permit("pay", "context.before.digest == \"00FF\""), "lower-case hexadecimal");
-    check_refused(&permit("pay", "context.before.digest == \"0ff\""), "two digits for each byte");
+    check_refused(&permit("pay", "context.before.digest == \"0ff\""), "a byte has two digits");
     check_taken(&permit("pay", "context.before.letter == \"é\""));
     check_refused(&permit("pay", "context.before.letter == \"ab\""), "not one character");
     check_refused(&permit("pay", "context.before.letters.contains(\"\")"), "not one character");
@@ -268,16 +268,16 @@ fn an_attribute_that_no_step_has_is_not_asked_for() {
     check(
         &forbid("context has limit && context.limit > 5"),
         expect![[r#"
-        2:1: the rule no can never hold, so that it forbids nothing: mend it, take it
-            out, or say why it is there by @dormant("...")
-        2:66: no step that the rule is about has `context.limit`
-    "#]],
+            2:1: the rule no can never hold, so that it forbids nothing: mend it, take it
+                out, or say why it is there by @dormant("...")
+            2:66: no step to which this rule applies has `context.limit`
+        "#]],
     );
     check(
         &permit("pay", "context.before.total == 1 || context.before has limt"),
         expect![[r#"
-        3:56: no step that the rule is about has `context.before.limt`
-    "#]],
+            3:56: no step to which this rule applies has `context.before.limt`
+        "#]],
     );
     check_refused(
         &permit("ship", "context.input has note || context.cost.fuel > 1"),
@@ -406,14 +406,14 @@ when {
     check(
         text,
         expect![[r#"
-        2:21: "ADA" is no key: it has 3 digits, a key has 64
-        3:30: "sesion" is never so: the credentials are "none", "signature", "batch",
-            "session"
-        3:58: "x" is no hash of code: a rule knows a hash of code by its 64 lower-case
-            hexadecimal digits, and by no name
-        8:30: "0xab" is no key: it has 2 digits, a key has 64
-        9:24: no step that the rule is about has `context.before.lmit`
-    "#]],
+            2:21: "ADA" is no key: it has 3 digits, a key has 64
+            3:30: the value is never "sesion": the credentials are "none", "signature",
+                "batch", "session"
+            3:58: "x" is no hash of code: a rule names a hash of code by its 64 lower-case
+                hexadecimal digits, never by a name
+            8:30: "0xab" is no key: it has 2 digits, a key has 64
+            9:24: no step to which this rule applies has `context.before.lmit`
+        "#]],
     );
 }
 
@@ -460,7 +460,7 @@ fn check_unit(condition: &str, words: &str) {
 
 #[test]
 fn a_time_in_seconds_is_told() {
-    let before = "is before 2000, as times are milliseconds since 1970-01-01 UTC: if it is of \
+    let before = "is before 2000, as times are milliseconds since 1970-01-01 UTC: if it is in \
                   seconds, write 1700000000000";
     let has = "context.lineage.past.pay has time && ";
     for condition in [
@@ -483,8 +483,8 @@ fn a_time_in_seconds_is_told() {
         check_unit(condition, before);
     }
     let of = |number: &str| format!("context.time >= {number}");
-    check_unit(&of("1700000000000000"), "if it is of microseconds, write 1700000000000");
-    check_unit(&of("1700000000000000000"), "if it is of nanoseconds, write 1700000000000");
+    check_unit(&of("1700000000000000"), "if it is in microseconds, write 1700000000000");
+    check_unit(&of("1700000000000000000"), "if it is in nanoseconds, write 1700000000000");
     check_unit(&of("946684799999"), "is before 2000");
     check_unit(&of("1"), "1 is before 2000");
     check_unit(&of("20261129"), "2000-01-01 is 946684800000");
@@ -533,7 +533,7 @@ fn a_span_in_seconds_is_told() {
 fn a_limit_that_no_window_counts_up_to_is_told() {
     let past = "context.lineage.past.pay.minute";
     for condition in ["> 64", ">= 65", "< 65", "<= 64", "== 64", "!= 100", "< 1000"] {
-        let words = "64 versions in it, or more, count as 2^63 - 1";
+        let words = "64 or more versions in a window count as 2^63 - 1";
         check_unit(&format!("{past} {condition}"), words);
         check_unit(&format!("context.lineage.past.pay.day_signers {condition}"), words);
     }

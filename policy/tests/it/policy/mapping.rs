@@ -254,8 +254,8 @@ fn a_schema_with_too_much_to_see_has_no_policy() {
     let wit = format!("package a:b; interface c {{ record state {{ {fields} }}\n{methods} }}");
     let schema = Schema::parse(&wit).unwrap();
     expect![[r#"
-        the schema has more for a policy to see than 32768 attributes, the state counted
-            twice for each method
+        the schema gives a policy more than 32768 attributes to read, with the state
+            counted twice for each method
     "#]]
     .assert_eq(&parse(ANYONE, &schema).unwrap_err());
     assert!(derived_schema(&schema).is_err());
