@@ -216,7 +216,7 @@ mod tests {
             let wake = row.armed();
             vec![row_of(id, Row { created: 1, ..row }, wake)]
         }),
-        ("no object", 1, |[(_, row), _]| {
+        ("an object that the log does not have", 1, |[(_, row), _]| {
             vec![row_of(ObjectId([7; 32]), Row { wake: None, ..row }, None)]
         }),
         ("a wake of", 2, |both| {
@@ -366,7 +366,11 @@ mod tests {
         drop(store);
         let (whole, found) = findings(path, 1 << 20);
         let count = |what: &str| found.iter().filter(|found| found.contains(what)).count();
-        assert_eq!((count("a row without an id"), count("no object")), (1, 2), "{found:?}");
+        assert_eq!(
+            (count("a row without an id"), count("an object that the log does not have")),
+            (1, 2),
+            "{found:?}"
+        );
         assert_eq!(whole.damage_count, 4);
         let (parts, same) = findings(path, 1);
         assert_eq!((parts.damage_count, same), (4, found));
