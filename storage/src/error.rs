@@ -421,23 +421,13 @@ impl ErrorKind {
         match self {
             ErrorKind::Io { operation } => write!(f, "{operation} failed"),
             ErrorKind::NoResources { operation } => {
-                let remedy = "raise this process's limit (`ulimit -n`, `ulimit -v`), or close \
-                              other files";
-                write!(
-                    f,
-                    "{operation}: too many files are open, or there is no memory for it: \
-                           {remedy}"
-                )
+                let remedy = "raise the limit (`ulimit -n`, `ulimit -v`) or close other files";
+                write!(f, "{operation}: too many open files, or no memory: {remedy}")
             }
             ErrorKind::Full => {
-                let read = "until then the database can be read, exported and backed up to another \
-                            disk";
+                let read = "until then it can be read, exported and backed up to another disk";
                 let ways = "compaction frees what neither retention nor an outbox keeps";
-                write!(
-                    f,
-                    "no space left on the disk: free some and reopen the database ({ways}; \
-                           {read})"
-                )
+                write!(f, "no space left: free some and reopen the database ({ways}; {read})")
             }
             ErrorKind::Target { operation } => write!(f, "{operation} failed"),
             ErrorKind::Stopped => f.write_str("stopped in order, as requested"),
@@ -456,10 +446,7 @@ impl ErrorKind {
     /// Prints a failure about a backup, or about a restore from one.
     fn fmt_backup(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ErrorKind::IsBackup => f.write_str(
-                "it is a backup, not a database: restore a database \
-                                                from it",
-            ),
+            ErrorKind::IsBackup => f.write_str("it is a backup: restore a database from it"),
             ErrorKind::Unfinished { is_backup: true } => {
                 f.write_str("it is an unfinished backup: back up into it again")
             }
@@ -481,12 +468,8 @@ impl ErrorKind {
             ),
             ErrorKind::TimesOutOfOrder(disorder) => write!(f, "{disorder}"),
             ErrorKind::NotABoundary { found, before, behind } => {
-                write!(
-                    f,
-                    "no frame of the log starts or ends at {found}: the nearest place before \
-                           it where one does is {before}"
-                )?;
-                behind.map_or(Ok(()), |behind| write!(f, ", the nearest behind it is {behind}"))
+                write!(f, "no frame starts or ends at {found}, but at {before}")?;
+                behind.map_or(Ok(()), |behind| write!(f, " and, behind it, at {behind}"))
             }
             ErrorKind::StatesPruned(pruned) => write!(f, "{pruned}"),
             ErrorKind::NothingThen { first: Some(first) } => {
@@ -523,10 +506,10 @@ impl ErrorKind {
             ErrorKind::Lost(lost) => write!(f, "{lost}"),
             ErrorKind::MarkerLost { is_backup } => {
                 let remedy = match is_backup {
-                    true => "`backup` into it makes it again, and `restore` does without",
+                    true => "`backup` into it makes it again, `restore` does without",
                     false => "`check --repair` makes it",
                 };
-                write!(f, "the marker is missing, and there is a log: {remedy}")
+                write!(f, "the marker file is missing beside the log: {remedy}")
             }
             ErrorKind::OtherDatabase { file } => {
                 write!(f, "{file} is a file of another database: put back the file of this one")
@@ -616,27 +599,15 @@ impl fmt::Display for ErrorKind {
 fn name_is_id(f: &mut fmt::Formatter<'_>, name: &str, other: Option<ObjectId>) -> fmt::Result {
     let remedy = "choose one with a character that is not a hexadecimal digit";
     match other {
-        Some(id) => write!(
-            f,
-            "no object can have the name {name:?}, because the id {id} begins \
-                               with it: {remedy}"
-        ),
-        None => write!(f, "no object can have the name {name:?}, because it is an id: {remedy}"),
+        Some(id) => write!(f, "no object can have the name {name:?}, which begins {id}: {remedy}"),
+        None => write!(f, "no object can have the name {name:?}, which is an id: {remedy}"),
     }
 }
 
 fn here_already(f: &mut fmt::Formatter<'_>, seq: u64, found: u64, moved: bool) -> fmt::Result {
     match found < seq {
-        true => write!(
-            f,
-            "this database has the object already, and newer: version {seq}, where \
-                           the capsule has {found}"
-        )?,
-        false => write!(
-            f,
-            "this database has the object already, with everything that the capsule \
-                            has"
-        )?,
+        true => write!(f, "the object is here already, newer: version {seq}, not {found}")?,
+        false => write!(f, "the object is here already, with all that the capsule has of it")?,
     }
     match (moved, found < seq) {
         (false, _) => Ok(()),

@@ -269,7 +269,7 @@ fn a_restore_to_a_time_that_names_no_place_asks_for_one() {
     let refused = terminal.run(&format!("restore kept --db inside --until-position {inside}"));
     assert_eq!(refused.code, Some(5), "{}", refused.stderr);
     assert!(
-        refused.stderr.contains(&format!("where one does is {before}, ")),
+        refused.stderr.contains(&format!("ends at {inside}, but at {before} and, ")),
         "{}",
         refused.stderr
     );

@@ -539,12 +539,7 @@ impl Reading<'_> {
                 Some((_, parts)) => parts,
                 None => {
                     let found = self.get(PARTS, &key, |value| decode_parts(&key, value))?;
-                    let found = found.ok_or_else(|| {
-                        self.damaged(
-                            "the row of an object names parts \
-                                                                  that are missing",
-                        )
-                    });
+                    let found = found.ok_or_else(|| self.damaged("a row names missing parts"));
                     let parts = found?;
                     self.last_parts.set(Some((key, parts)));
                     parts
@@ -745,12 +740,7 @@ fn failed(path: &Path, failure: &Failure, error: redb::Error) -> Error {
                 ErrorKind::NoResources { operation: "read the index, until it is reopened" }.into()
             }
             // Nothing failed but a read that was led beyond the end.
-            Ok(()) => ErrorKind::IndexDamaged(
-                "an earlier read led beyond its \
-                                               end"
-                .to_string(),
-            )
-            .into(),
+            Ok(()) => ErrorKind::IndexDamaged("read beyond its end before".to_string()).into(),
         },
         redb::Error::DatabaseAlreadyOpen => ErrorKind::Locked.into(),
         error => ErrorKind::IndexDamaged(error.to_string()).into(),

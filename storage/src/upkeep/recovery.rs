@@ -121,12 +121,7 @@ pub(crate) fn replay(
 /// Cuts off everything behind the end of the log.
 pub(crate) fn cut(segments: &Segments, tail: Tail) -> Result<()> {
     let number = tail.end.segment();
-    tracing::warn!(
-        segment = number,
-        offset = tail.end.offset(),
-        "the torn end of the log is cut \
-                                                                  off"
-    );
+    tracing::warn!(segment = number, offset = tail.end.offset(), "a torn end is cut off");
     segments.remove_from(number + 1)?;
     segments.truncate(number, u64::from(tail.end.offset()))
 }

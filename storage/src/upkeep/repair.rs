@@ -296,11 +296,9 @@ impl Old {
             Ok((_, Covered::Nothing)) => Old::Unknown(Compared::NoIndex),
             Ok((index, Covered::Until(tail))) => Old::Known(Some(index), tail),
             Ok((_, Covered::OtherLayout(Some(tail)))) => Old::Known(None, tail),
-            Ok((_, Covered::OtherLayout(None))) => Old::Unknown(Compared::Unreadable(
-                "it has the layout of another version of this \
-                                                   program"
-                    .to_string(),
-            )),
+            Ok((_, Covered::OtherLayout(None))) => {
+                Old::Unknown(Compared::Unreadable("it is of another layout".to_string()))
+            }
             Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => {
                 Old::Unknown(Compared::Unreadable(error.to_string()))
             }

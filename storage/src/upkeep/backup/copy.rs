@@ -146,11 +146,7 @@ impl<'a> LogCopy<'a> {
         let (mut number, mut seam) = (FIRST, None);
         if let Some(last) = self.last_there()? {
             if self.limit.is_some_and(|limit| last > limit.segment()) {
-                return Err(self.other(format!(
-                    "it continues in {}, which the database does not \
-                                               have",
-                    file::file_name(last)
-                )));
+                return Err(self.other(format!("it continues in {}", file::file_name(last))));
             }
             while number < last {
                 self.compare(number)?;

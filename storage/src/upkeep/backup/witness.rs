@@ -34,8 +34,7 @@ const MAGIC: [u8; 12] = *b"CONTINUANTBK";
 const FORMAT: u32 = 1;
 const BYTES: usize = 176;
 const CONTEXT: &str = "continuant 1 backup witness";
-const REMEDY: &str = "back up into it again; or remove the file, after which nothing confirms \
-                      where the backup ends";
+const REMEDY: &str = "back up into it again; or remove the file: then nothing confirms its end";
 
 /// The end of a backup, and how much of it was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

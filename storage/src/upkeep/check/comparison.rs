@@ -189,10 +189,7 @@ impl<'a> Comparison<'a> {
                     return true;
                 };
                 if !objects.contains_key(&id) {
-                    report.find(index_differs(format!(
-                        "a row of {id}, an object that the log does \
-                                                       not have"
-                    )));
+                    report.find(index_differs(format!("a row of {id}, not in the log")));
                 }
                 match row {
                     Some((_, wake)) => wanted.extend(wake.map(|wake| (wake, id))),
@@ -213,10 +210,8 @@ impl<'a> Comparison<'a> {
                             Some((_, id)) if unknown.contains(&id) => {}
                             Some((time, id)) if wanted.remove(&(time, id)) => {}
                             Some((_, id)) => {
-                                report.find(index_differs(format!(
-                                    "a wake of {id} that the log does \
-                                                                 not have"
-                                )));
+                                report
+                                    .find(index_differs(format!("a wake of {id}, not in the log")));
                             }
                             None => report.find(mismatch("a wake")),
                         }
