@@ -475,9 +475,7 @@ impl ErrorKind {
             ErrorKind::NothingThen { first: Some(first) } => {
                 write!(f, "nothing to restore: the backup's first change is of {first}")
             }
-            ErrorKind::NothingThen { first: None } => {
-                f.write_str("nothing to restore: the backup has no object")
-            }
+            ErrorKind::NothingThen { first: None } => f.write_str("the backup has no object"),
             _ => Ok(()),
         }
     }
@@ -618,9 +616,8 @@ fn here_already(f: &mut fmt::Formatter<'_>, seq: u64, found: u64, moved: bool) -
         ),
         (true, false) => write!(
             f,
-            "; it was moved away from here as this version {seq}, so that this may be the capsule \
-             that it left in, or one that came back unchanged: take it back if it continues \
-             nowhere else"
+            "; it was moved away from here as this version {seq}, and may have left in this \
+             capsule or come back unchanged: take it back if it continues nowhere else"
         ),
     }
 }

@@ -15,10 +15,10 @@ use crate::{moment, progress};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
 ///
-/// Copies only the part that the backup does not have. What retention dropped from the database goes
-/// from the backup too: no restore has it any more. Verifies the part that it has, a portion in
-/// each backup; a damaged portion is copied again, and reported with exit code 4. `restore` makes a
-/// database of the backup again.
+/// Copies only the part that the backup does not have. What retention dropped from the database
+/// goes from the backup too: no restore has it any more. Verifies the part that it has, a portion
+/// in each backup; a damaged portion is copied again, and reported with exit code 4. `restore`
+/// makes a database of the backup again.
 #[derive(Debug, Args)]
 pub(crate) struct Backup {
     /// The directory of the backup

@@ -62,7 +62,7 @@ pub(crate) struct Access {
     pub(crate) lock_wait: Duration,
 }
 
-/// What makes a marker again.
+/// The way to make a marker again.
 const REMEDY: &str = "`check --repair` makes it again";
 const BACKUP_REMEDY: &str = "`backup` into it makes it again, and `restore` does without";
 
@@ -104,6 +104,7 @@ impl Directory {
         access: Access,
         id: impl FnOnce(PathBuf) -> Result<Option<DatabaseId>>,
     ) -> Result<(Directory, Option<Error>)> {
+        assert!(access.read_only, "a directory whose marker is lost is only read");
         let fault = match Directory::open_as(Arc::clone(&disk), path, access) {
             Err(error) if is_of_marker(&error) => error,
             opened => return opened.map(|directory| (directory, None)),

@@ -26,10 +26,9 @@ impl fmt::Display for Disorder {
         let Disorder { until, later, later_time, end, end_time } = self;
         write!(
             f,
-            "the log is not in the order of its times, so that {until} names no place in it: the \
-             first frame later than that, of {later_time}, starts at {later}, and the last frame \
-             not later, of {end_time}, ends at {end}: restore up to one of these places, or to one \
-             between"
+            "the log is not in the order of its times, so {until} names no place in it: the first \
+             frame later than that, of {later_time}, starts at {later}, and the last that is not, \
+             of {end_time}, ends at {end}: restore up to one of these places, or between"
         )
     }
 }

@@ -140,9 +140,8 @@ impl fmt::Display for Lost {
         let Lost { loss, token, .. } = self;
         write!(
             f,
-            "the log has lost durable records: {loss}; nothing was changed. Put the missing files \
-             of the log back or restore a backup; `check --repair --accept-loss {token}` continues \
-             without them"
+            "the log has lost durable records: {loss}; nothing was changed. Put its files back or \
+             restore a backup; `check --repair --accept-loss {token}` goes on without"
         )
     }
 }
