@@ -157,16 +157,6 @@ impl Failure {
         self
     }
 
-    /// The same, when the work was done and durable before: nobody is to do it again.
-    pub(crate) fn after_the_work(mut self) -> Failure {
-        let message = &self.message;
-        self.message = format!(
-            "the work is done, but the database did not close in order: \
-                                {message}"
-        );
-        self
-    }
-
     /// Adds the faults of a given text.
     fn with_findings(mut self, findings: Vec<Diagnostic>) -> Failure {
         if !findings.is_empty() {
@@ -414,6 +404,7 @@ mod tests {
             (Stored::ReadOnly, "read-only", 1),
             (Stored::Poisoned, "poisoned", 1),
             (Stored::Closed, "closed", 1),
+            (Stored::UncleanClose, "unclean-close", 1),
             (Stored::NotADatabase, "no-database", 5),
             (Stored::IsBackup, "backup", 1),
             (Stored::Unfinished { is_backup: true }, "unfinished", 5),

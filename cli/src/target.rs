@@ -3,7 +3,8 @@
 //! This module does not know the commands. Own cycles do not run by themselves while a command has
 //! the database open: reading an object never changes it.
 //!
-//! Invariant: an opened database is closed in order, whatever the outcome of the work.
+//! Invariant: an opened database is closed in order, whatever the outcome of the work. Work that
+//! succeeded is durable before, so a failure to close is a warning behind it.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ use crate::{aside, moment, progress, stop};
 const DEFAULT_DIRECTORY: &str = "continuant.db";
 const DIRECTORY_VARIABLE: &str = "CONTINUANT_DB";
 const CODE_CACHE_VARIABLE: &str = "CONTINUANT_CODE_CACHE";
+/// The kind of the failure to close a database in which all is durable.
+const UNCLEAN: &str = "unclean-close";
 /// Objects that an ambiguous prefix is shown to fit.
 const CANDIDATES_MAX: usize = 4;
 
@@ -122,20 +125,27 @@ impl Target {
         let opened = open_cached(options, &directory).map_err(Failure::from);
         let db = opened.map_err(|failure| self.explain(failure, &directory))?;
         let done = work(&db);
-        let closing = progress::busy("closing");
-        let closed = db.close().map_err(Failure::from);
-        drop(closing);
-        match (done, closed) {
-            (done, Ok(())) => done,
-            (Ok(_), Err(failure)) => Err(failure.after_the_work()),
-            (Err(failure), Err(closing)) => {
+        let Err(closing) = close(db) else { return done };
+        match &done {
+            // What was asked for is durable: nobody is to ask for it again.
+            Ok(_) => {
+                let message = closing.message();
+                aside::warn(
+                    closing.kind(),
+                    &format!("it is done, and durable; closing: {message}"),
+                );
+            }
+            Err(failure) => {
                 // The work's failure is mostly also the reason why closing failed.
-                if ![failure.kind(), "poisoned"].contains(&closing.kind()) {
-                    aside::warn("closing", closing.message());
+                let is_same = [failure.kind(), "poisoned"].contains(&closing.kind());
+                let is_told = closing.kind() == UNCLEAN
+                    && ["full", "io", "poisoned"].contains(&failure.kind());
+                if !is_same && !is_told {
+                    aside::warn(closing.kind(), closing.message());
                 }
-                Err(failure)
             }
         }
+        done
     }
 
     /// Adds a remedy to the failure to open a database.
@@ -165,6 +175,25 @@ impl Target {
         let waited = self.lock_wait.as_secs_f64();
         let ways = format!("waited {waited} s: --wait SPAN waits longer");
         Failure::new("locked", format!("{}; {ways}", failure.message()))
+    }
+}
+
+/// Closes a database.
+fn close(db: Database) -> Result<()> {
+    let closing = progress::busy("closing");
+    let closed = db.close();
+    drop(closing);
+    Ok(closed?)
+}
+
+/// Closes a database; that its index could not be written is a warning.
+pub(crate) fn close_durably(db: Database) -> Result<()> {
+    match close(db) {
+        Err(failure) if failure.kind() == UNCLEAN => {
+            aside::warn(failure.kind(), failure.message());
+            Ok(())
+        }
+        closed => closed,
     }
 }
 

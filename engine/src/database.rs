@@ -962,7 +962,10 @@ impl Database {
     ///
     /// # Errors
     ///
-    /// Those of the store: they concern no acknowledged commit.
+    /// [`UncleanClose`](storage::ErrorKind::UncleanClose), in [`Storage`](ErrorKind::Storage), when
+    /// all that was submitted is durable, and only the index, which the next opening makes up from
+    /// the log, could not be written: nothing is to be repeated. With another error of the store
+    /// work that was not acknowledged may not be durable; acknowledged work is.
     pub fn close(mut self) -> Result<()> {
         self.shut()
     }

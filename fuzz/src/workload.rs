@@ -183,15 +183,17 @@ impl Work {
         let done = self.steps.iter().try_for_each(|step| run.step(step));
         if done.is_err() && run.store.is_some() {
             run.insist();
+            // What it says of what is durable counts, and not that it fails as well.
+            run.close(true).unwrap_or_default();
         }
         done?;
         run.close(true)
     }
 
-    /// The frames that were acknowledged according to a trace.
+    /// The frames that were acknowledged, or said to be durable, according to a trace.
     pub(crate) fn acknowledged(trace: &[Operation]) -> usize {
         let marks = trace.iter().filter_map(|operation| match operation {
-            Operation::Mark(Mark::Acknowledged(frames)) => Some(*frames),
+            Operation::Mark(Mark::Acknowledged(frames) | Mark::Durable(frames)) => Some(*frames),
             _ => None,
         });
         marks.max().unwrap_or(0)
@@ -289,7 +291,12 @@ impl Run<'_> {
     /// Closes the store, or only drops it.
     fn close(&mut self, close: bool) -> storage::Result<()> {
         let store = self.store.take().expect("the store is open between steps");
-        if close { store.close() } else { Ok(()) }
+        let closed = if close { store.close() } else { Ok(()) };
+        closed.inspect_err(|error| {
+            if *error.kind() == ErrorKind::UncleanClose {
+                self.disk.mark(Mark::Durable(self.frames));
+            }
+        })
     }
 
     fn step(&mut self, step: &Step) -> storage::Result<()> {

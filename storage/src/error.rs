@@ -77,6 +77,10 @@ pub enum ErrorKind {
     Poisoned,
     /// The store was closed.
     Closed,
+    /// All that was appended is durable, but the store was not closed cleanly: the index, which is
+    /// a cache, was not written, or the unused end of the log not cut off. The next opening reads
+    /// the log instead. The error's [`source`](std::error::Error::source) is the cause.
+    UncleanClose,
     /// The directory is not a database, or there is none where one is asked for.
     NotADatabase,
     /// The directory is a backup, which is read, restored and brought up to date, and not written
@@ -439,6 +443,10 @@ impl ErrorKind {
                 f.write_str("an earlier write failed: reopen the database to go on")
             }
             ErrorKind::Closed => f.write_str("the database was closed"),
+            ErrorKind::UncleanClose => f.write_str(
+                "all is durable, but the index, which the next opening makes up from the log, \
+                 could not be written",
+            ),
             _ => Ok(()),
         }
     }
@@ -534,7 +542,8 @@ impl fmt::Display for ErrorKind {
             | ErrorKind::Locked
             | ErrorKind::ReadOnly
             | ErrorKind::Poisoned
-            | ErrorKind::Closed => self.fmt_failed(f),
+            | ErrorKind::Closed
+            | ErrorKind::UncleanClose => self.fmt_failed(f),
             ErrorKind::NotADatabase => f.write_str("not a database"),
             ErrorKind::Occupied => {
                 f.write_str("the directory is not empty: name one that is missing or empty")

@@ -16,7 +16,7 @@ use object::image::BaseImage;
 
 use crate::disk::directory::Directory;
 use crate::error::position::Position;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{Condvar, Mutex, rank};
 use crate::log::Log;
 use crate::log::figures::Figures;
@@ -270,7 +270,9 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// Those of [`Store::checkpoint`]: they concern no acknowledged commit.
+    /// [`UncleanClose`](crate::ErrorKind::UncleanClose) when all that was appended is durable, and
+    /// the index could not be written. With another error the appends that were not acknowledged
+    /// may not be durable; those that were are.
     pub fn close(&self) -> Result<()> {
         let joined = match std::mem::take(&mut *self.indexer.lock()) {
             Indexer::Closed => return Ok(()),
@@ -289,7 +291,7 @@ impl Store {
         }
         // Even after a failure, nothing may be written once the lock is released.
         let closed = self.inner.log.close();
-        joined.and(written).and(closed)?;
+        joined.and(written).and(closed).map_err(|error| self.inner.unclean(error))?;
         if self.inner.options.compact_index && !self.inner.options.read_only {
             self.inner.index.compact_when_dropped();
         }
@@ -399,6 +401,14 @@ impl Inner {
         assert!(covered.is_none_or(|before| before <= tail.end), "the index covers more and more");
         *covered = Some(tail.end);
         Ok(())
+    }
+
+    /// Returns the error of closing, which is about the index alone if all is durable.
+    fn unclean(&self, error: Error) -> Error {
+        match self.log.durable() == self.log.tail().end {
+            true => Error::from(ErrorKind::UncleanClose).because(error),
+            false => error,
+        }
     }
 
     /// Asserts what always holds of what is in memory.

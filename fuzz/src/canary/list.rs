@@ -641,6 +641,13 @@ pub const CANARIES: &[Canary] = &[
         "if is_torn && ⟦!options.read_only⟧ {",
         "true",
     ),
+    canary(
+        "what a store that fails to close says is durable",
+        "faults",
+        "storage/src/store.rs",
+        "match ⟦self.log.durable() == self.log.tail().end⟧ {",
+        "true",
+    ),
     // Invariants of what is in memory.
     canary(
         "pages that were written again",

@@ -44,6 +44,8 @@ pub(crate) enum Mark {
     Well,
     /// The store acknowledged all up to the frame with this number.
     Acknowledged(usize),
+    /// The store said at its end that all up to the frame with this number is durable.
+    Durable(usize),
     /// An operation was made to fail.
     Failed,
     /// There was no room for one.

@@ -201,7 +201,7 @@ fn restart(work: &Work, volume: &Volume, acknowledged: usize, rng: &mut StdRng) 
 
 fn is_of(error: &storage::Error, fault: Fault) -> bool {
     match error.kind() {
-        ErrorKind::Poisoned => true,
+        ErrorKind::Poisoned | ErrorKind::UncleanClose => true,
         ErrorKind::Io { .. } => fault != Fault::Full,
         ErrorKind::Full => fault == Fault::Full,
         _ => false,

@@ -18,6 +18,7 @@ impl ErrorKind {
             ErrorKind::ReadOnly => "read-only",
             ErrorKind::Poisoned => "poisoned",
             ErrorKind::Closed => "closed",
+            ErrorKind::UncleanClose => "unclean-close",
             ErrorKind::NotADatabase => "no-database",
             ErrorKind::IsBackup => "backup",
             ErrorKind::Unfinished { .. } => "unfinished",
@@ -141,6 +142,7 @@ mod tests {
             (Kind::ReadOnly, "read-only", ""),
             (Kind::Poisoned, "poisoned", ""),
             (Kind::Closed, "closed", ""),
+            (Kind::UncleanClose, "unclean-close", ""),
             (Kind::NotADatabase, "no-database", "n"),
             (Kind::IsBackup, "backup", ""),
             (Kind::Unfinished { is_backup: true }, "unfinished", "n"),
@@ -191,6 +193,6 @@ mod tests {
             assert_eq!(kind.is_invalid_argument(), *class == "i", "{name}");
         }
         let kinds: HashSet<_> = table.iter().map(|(kind, ..)| discriminant(kind)).collect();
-        assert_eq!(kinds.len(), 40, "each kind is in the table; a new one comes to it");
+        assert_eq!(kinds.len(), 41, "each kind is in the table; a new one comes to it");
     }
 }

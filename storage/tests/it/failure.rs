@@ -5,7 +5,7 @@ use std::fs;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
-use continuant_storage::{ErrorKind, Options, Store};
+use continuant_storage::{Error, ErrorKind, Options, Store};
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, copy, in_one_frame, small};
@@ -63,6 +63,37 @@ fn a_commit_that_fails_says_why_and_the_store_takes_no_other() {
     assert!(cause.contains("create failed"), "{cause}");
     assert_eq!(commit(Author::new(4).1).unwrap_err().kind(), &ErrorKind::Poisoned);
     assert_eq!(store.close().unwrap_err().kind(), &ErrorKind::Poisoned);
+}
+
+/// Regression: the failure to write the index at the end was that of a full disk, as if not all
+/// were durable.
+#[test]
+fn closing_without_room_for_the_index_says_that_all_is_durable() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let (mut author, genesis) = Author::new(3);
+    append(&small().open(&path).unwrap(), &[genesis], &[]).unwrap();
+    let disk = WatchedDisk::new(&path.join("index.redb"));
+    disk.seen(|seen| seen.is_full = true);
+    for threads in [true, false] {
+        let store = small().threads(threads).disk(Arc::new(disk.clone())).open(&path).unwrap();
+        let (closed, fired) = disk.failing(0, || {
+            append(&store, &[author.step()], &[]).unwrap();
+            store.close()
+        });
+        let error = closed.unwrap_err();
+        assert_eq!((error.kind(), fired > 0), (&ErrorKind::UncleanClose, true));
+        let told = error.to_string();
+        assert!(
+            told.starts_with("all is durable, but the index") && told.contains("no space left")
+        );
+        let cause = std::error::Error::source(&error).unwrap().downcast_ref::<Error>().unwrap();
+        assert_eq!(cause.kind(), &ErrorKind::Full);
+        assert_eq!(store.sync().unwrap_err().kind(), &ErrorKind::Poisoned);
+        drop(store);
+        let store = small().open(&path).unwrap();
+        assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+    }
 }
 
 #[test]
