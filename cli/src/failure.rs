@@ -401,6 +401,7 @@ mod tests {
             (Stored::Target { operation: what }, "target", 1),
             (Stored::Stopped, "stopped", 1),
             (Stored::Locked, "locked", 1),
+            (Stored::Removed, "removed", 4),
             (Stored::ReadOnly, "read-only", 1),
             (Stored::Poisoned, "poisoned", 1),
             (Stored::Closed, "closed", 1),

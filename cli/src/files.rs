@@ -6,12 +6,14 @@
 //! once it is whole. Files other than plain ones are written through: a symbolic link stays and its
 //! target is replaced, and a pipe or a device is opened and written.
 //!
-//! Invariant: nothing but a plain file is ever replaced.
+//! Invariant: nothing but a plain file is ever replaced, and nothing is written into the directory
+//! of a database or a backup.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
@@ -22,6 +24,11 @@ use crate::stop;
 pub(crate) const LISTING_BYTES_MAX: usize = 256 << 20;
 /// Symbolic links that one may lead to, one after another.
 const LINKS_MAX: usize = 40;
+/// The first bytes of the marker of a database.
+const MARKER_MAGIC: &[u8; 12] = b"CONTINUANTDB";
+/// Pauses between two looks whether a pipe has a reader, or room.
+const PAUSE_MIN: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(50);
 /// The prefix of a file's name while it is not whole.
 const PART: &str = ".continuant-";
 
@@ -86,6 +93,7 @@ pub(crate) fn write(
     force: bool,
     fill: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<u64> {
+    require_outside(path)?;
     let fail = |error: io::Error| Failure::file("writing", path, &error);
     let place = Place::of(path).map_err(fail)?;
     if !force && matches!(&place, Place::Plain { before: Some(before), .. } if before.len() > 0) {
@@ -100,8 +108,7 @@ pub(crate) fn write(
             count.and_then(|count| part.persist(true).map(|()| count).map_err(fail))
         }
         Place::Through => {
-            let file = OpenOptions::new().append(true).open(path).map_err(fail)?;
-            filled(path, &file, fill)
+            open_through(path).map_err(fail).and_then(|file| filled(path, Patient(&file), fill))
         }
     };
     drop(orderly);
@@ -117,7 +124,7 @@ pub(crate) fn write(
 /// Has a file filled, and counts the bytes.
 fn filled(
     path: &Path,
-    file: &File,
+    file: impl Write,
     fill: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<u64> {
     let mut out = BufWriter::new(Counted { out: file, count: 0, failed: None });
@@ -128,6 +135,47 @@ fn filled(
     }
     let counted = out.into_inner().map_err(|error| error.into_error());
     counted.map(|out| out.count).map_err(|error| Failure::file("writing", path, &error))
+}
+
+/// Opens a file to write it through; for the reader of a pipe it waits until a signal asks the
+/// process to end.
+fn open_through(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.append(true);
+    if !std::fs::metadata(path)?.file_type().is_fifo() {
+        return options.open(path);
+    }
+    options.custom_flags(OFlags::NONBLOCK.bits().cast_signed());
+    loop {
+        match options.open(path) {
+            Err(error) if is_unread(&error) && stop::asked().is_none() => {
+                stop::pause(PAUSE_MAX, || false);
+            }
+            opened => return opened,
+        }
+    }
+}
+
+/// A writer to a pipe that waits for its reader until a signal asks the process to end.
+struct Patient<'a>(&'a File);
+
+impl Write for Patient<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut pause = PAUSE_MIN;
+        loop {
+            match self.0.write(bytes) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock && stop::asked().is_none() => {
+                    stop::pause(pause, || false);
+                    pause = (2 * pause).min(PAUSE_MAX);
+                }
+                written => return written,
+            }
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
+    }
 }
 
 /// A writer that counts, until a signal asks the process to end.
@@ -167,6 +215,7 @@ impl<W: Write> Write for Counted<W> {
 /// Puts a text where readers look for the newest again and again: they find the old one or the new
 /// one. A pipe is written only while it has a reader, without waiting for one.
 pub(crate) fn publish(path: &Path, text: &str) -> Result<()> {
+    require_outside(path)?;
     let published = match Place::of(path) {
         Ok(Place::Plain { at, before }) => Part::beside(at, before).and_then(|part| {
             part.0.as_file().write_all(text.as_bytes())?;
@@ -196,6 +245,34 @@ fn write_through(path: &Path, text: &str) -> io::Result<()> {
     let flags = fcntl_getfl(&file)?;
     fcntl_setfl(&file, flags.difference(nonblocking))?;
     file.write_all(text.as_bytes())
+}
+
+/// Checks that a file to be written is not in the directory of a database or a backup.
+pub(crate) fn require_outside(path: &Path) -> Result<()> {
+    // A link leads to the file that is written; the folder of a new one may be missing.
+    let at = path.canonicalize().or_else(|_| match Place::new(path)? {
+        Place::Plain { at, .. } => std::path::absolute(at),
+        Place::Through => std::path::absolute(path),
+    });
+    let at = at.map_err(|error| Failure::file("writing", path, &error))?;
+    let folder = at.ancestors().skip(1).find_map(|folder| folder.canonicalize().ok());
+    match folder.as_deref().and_then(|it| it.ancestors().find(|folder| is_database(folder))) {
+        Some(database) => {
+            let (path, database) = (path.display(), database.display());
+            let message = format!("{path} is in {database}, which is a database or a backup");
+            Err(Failure::new("in-database", format!("{message}: name a file outside of it")))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Returns whether a directory has the marker of a database.
+fn is_database(directory: &Path) -> bool {
+    let marker = directory.join("continuant.db");
+    let mut magic = [0; MARKER_MAGIC.len()];
+    let is_file = std::fs::metadata(&marker).is_ok_and(|about| about.is_file());
+    let mut read = || File::open(&marker)?.read_exact(&mut magic);
+    is_file && read().is_ok() && magic == *MARKER_MAGIC
 }
 
 /// Returns whether a file exists that is not a plain one, such as a pipe: it can be read once, from

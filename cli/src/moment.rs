@@ -6,10 +6,11 @@
 //! Invariant: a text is read whole or not at all. No part of it is skipped.
 
 use continuant::Clock;
-use jiff::Timestamp;
+use jiff::SignedDuration;
 use jiff::civil::{Date, DateTime, Time};
-use jiff::tz::{Offset, TimeZone};
 
+/// The time 0. Times are reckoned in the calendar, as a `Timestamp` ends before the year 9999 does.
+const EPOCH: DateTime = DateTime::constant(1970, 1, 1, 0, 0, 0, 0);
 const SECOND_MS: u64 = 1000;
 const DAY_MS: u64 = 24 * 60 * 60 * SECOND_MS;
 /// The first moment that a bare number may be: 2000-01-01. A lower number is in seconds, or a slip.
@@ -35,8 +36,9 @@ const FUTURE: &str = "expected a future time, such as 2099-01-31T12:00:00Z, 2099
 
 /// Returns a time as text: `2013-01-31T12:00:00.000Z`.
 pub(crate) fn show(time: u64) -> String {
-    let calendar = i64::try_from(time).ok().and_then(|ms| Timestamp::from_millisecond(ms).ok());
-    calendar.map_or(time.to_string(), |timestamp| format!("{timestamp:.3}"))
+    let since = i64::try_from(time).ok().map(SignedDuration::from_millis);
+    let calendar = since.and_then(|since| EPOCH.checked_add(since).ok());
+    calendar.map_or(time.to_string(), |moment| format!("{moment:.3}Z"))
 }
 
 /// Reads a time as [`show`] prints it, and no other form.
@@ -157,11 +159,13 @@ fn calendar(text: &str) -> Option<Result<u64, String>> {
     let (hour, minute, second, nanosecond) = time;
     let time = Time::new(hour as i8, minute as i8, second as i8, nanosecond as i32).ok();
     let (Some(date), Some(time)) = (date, time) else { return Some(Err(none())) };
-    let zone = Offset::from_seconds(offset).ok().map(TimeZone::fixed);
-    let moment = zone.and_then(|zone| DateTime::from_parts(date, time).to_zoned(zone).ok());
-    let milliseconds = moment.map(|moment| moment.timestamp().as_millisecond());
-    let milliseconds = milliseconds.and_then(|time| u64::try_from(time).ok());
-    Some(milliseconds.ok_or_else(|| format!("{text} is before 1970 or beyond the year 9999")))
+    let since = DateTime::from_parts(date, time).duration_since(EPOCH);
+    let since = since.as_millis() - i128::from(offset) * i128::from(SECOND_MS);
+    Some(match u64::try_from(since) {
+        Ok(time) if time <= TIME_MAX => Ok(time),
+        Ok(_) => Err(format!("{text} is beyond the year 9999")),
+        Err(_) => Err(format!("{text} is before 1970")),
+    })
 }
 
 /// The unread rest of a text.
@@ -294,6 +298,24 @@ mod tests {
     /// 2026-11-29T21:30:22.500Z.
     const NOW: u64 = 1_795_987_822_500;
     const MINUTE: u64 = 60 * SECOND_MS;
+
+    /// Regression: the last day was "beyond the year 9999".
+    #[test]
+    fn the_calendar_goes_to_the_end_of_the_year_9999() {
+        for (text, time) in [
+            ("9999-12-31", TIME_MAX + 1 - DAY_MS),
+            ("9999-12-31T23:59:59.999Z", TIME_MAX),
+            ("9999-12-31T23:59:59.999+23:59", TIME_MAX - (24 * 60 - 1) * MINUTE),
+            ("1969-12-31T23:00:00-01:00", 0),
+        ] {
+            assert_eq!(absolute(text, FUTURE), Ok(time), "{text}");
+        }
+        assert_eq!(show(TIME_MAX), "9999-12-31T23:59:59.999Z");
+        assert_eq!(read_shown("9999-12-31T23:59:59.999Z"), Some(TIME_MAX));
+        let problem = |text| absolute(text, FUTURE).expect_err("it is no time");
+        assert!(problem("9999-12-31T23:59:59-00:01").ends_with("is beyond the year 9999"));
+        assert!(problem("1969-12-31").ends_with("is before 1970"));
+    }
 
     #[test]
     fn the_time_of_the_tests_is_what_it_says() {

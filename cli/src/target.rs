@@ -127,7 +127,8 @@ impl Target {
         let done = work(&db);
         let Err(closing) = close(db) else { return done };
         match &done {
-            // What was asked for is durable: nobody is to ask for it again.
+            Ok(_) if closing.kind() == "removed" => return Err(closing),
+            // The work is durable: nobody is to ask for it again.
             Ok(_) => {
                 let message = closing.message();
                 aside::warn(
@@ -153,8 +154,13 @@ impl Target {
         let place = directory.display();
         match failure.kind() {
             "no-database" => {
-                let ways = "`continuant init` makes one, and --db or CONTINUANT_DB names another \
-                            directory";
+                let ways = match require_new(directory) {
+                    Ok(()) => {
+                        "`continuant init` makes one, and --db or CONTINUANT_DB names another \
+                         directory"
+                    }
+                    Err(_) => "it is not empty: --db or CONTINUANT_DB names another directory",
+                };
                 Failure::missing("no-database", format!("{place} is not a database: {ways}"))
             }
             "backup" => {
@@ -250,9 +256,14 @@ pub(crate) fn loss_line(recorded: &RecordedLoss) -> String {
     format!("{}: {}", moment::show(recorded.time), recorded.loss)
 }
 
-/// Checks that a directory is free for a new database: missing or empty.
+/// Checks that a directory is free for a new database: missing or empty, but for what a new file
+/// system has.
 pub(crate) fn require_new(directory: &Path) -> Result<()> {
-    if std::fs::read_dir(directory).map_or(true, |mut files| files.next().is_none()) {
+    let is_of_system = |file: &std::io::Result<std::fs::DirEntry>| {
+        file.as_ref().is_ok_and(|file| file.file_name() == "lost+found")
+    };
+    if std::fs::read_dir(directory).map_or(true, |mut files| files.all(|file| is_of_system(&file)))
+    {
         return Ok(());
     }
     let message = "is not empty: name a new directory with --db";

@@ -183,7 +183,7 @@ impl Work {
         let done = self.steps.iter().try_for_each(|step| run.step(step));
         if done.is_err() && run.store.is_some() {
             run.insist();
-            // What it says of what is durable counts, and not that it fails as well.
+            // Its word that all is durable counts, and not that it fails as well.
             run.close(true).unwrap_or_default();
         }
         done?;

@@ -70,6 +70,9 @@ pub enum ErrorKind {
     /// [`source`](std::error::Error::source) is a [`LockHolder`](crate::disk::LockHolder) where the
     /// system reports which.
     Locked,
+    /// The database's files were removed, or others put in their place, while it was open: what was
+    /// written to them is gone.
+    Removed,
     /// The database was opened for reading alone.
     ReadOnly,
     /// An earlier write or sync failed: nothing is acknowledged any more until the store is
@@ -436,6 +439,9 @@ impl ErrorKind {
             ErrorKind::Target { operation } => write!(f, "{operation} failed"),
             ErrorKind::Stopped => f.write_str("stopped in order, as requested"),
             ErrorKind::Locked => f.write_str("another process has the database open"),
+            ErrorKind::Removed => f.write_str(
+                "its files were removed or replaced while it was open: what was written is gone",
+            ),
             ErrorKind::ReadOnly => {
                 f.write_str("the database was opened for reading: open it for writing to change it")
             }
@@ -455,6 +461,9 @@ impl ErrorKind {
     fn fmt_backup(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorKind::IsBackup => f.write_str("it is a backup: restore a database from it"),
+            ErrorKind::Occupied => {
+                f.write_str("the directory is not empty: name one that is missing or empty")
+            }
             ErrorKind::Unfinished { is_backup: true } => {
                 f.write_str("it is an unfinished backup: back up into it again")
             }
@@ -540,15 +549,14 @@ impl fmt::Display for ErrorKind {
             | ErrorKind::Target { .. }
             | ErrorKind::Stopped
             | ErrorKind::Locked
+            | ErrorKind::Removed
             | ErrorKind::ReadOnly
             | ErrorKind::Poisoned
             | ErrorKind::Closed
             | ErrorKind::UncleanClose => self.fmt_failed(f),
             ErrorKind::NotADatabase => f.write_str("not a database"),
-            ErrorKind::Occupied => {
-                f.write_str("the directory is not empty: name one that is missing or empty")
-            }
-            ErrorKind::IsBackup
+            ErrorKind::Occupied
+            | ErrorKind::IsBackup
             | ErrorKind::Unfinished { .. }
             | ErrorKind::NotItsBackup { .. }
             | ErrorKind::BackupCut { .. }

@@ -271,8 +271,8 @@ impl Store {
     /// # Errors
     ///
     /// [`UncleanClose`](crate::ErrorKind::UncleanClose) when all that was appended is durable, and
-    /// the index could not be written. With another error the appends that were not acknowledged
-    /// may not be durable; those that were are.
+    /// the index could not be written; [`Removed`](crate::ErrorKind::Removed). With another error
+    /// the appends that were not acknowledged may not be durable; those that were are.
     pub fn close(&self) -> Result<()> {
         let joined = match std::mem::take(&mut *self.indexer.lock()) {
             Indexer::Closed => return Ok(()),
@@ -291,6 +291,9 @@ impl Store {
         }
         // Even after a failure, nothing may be written once the lock is released.
         let closed = self.inner.log.close();
+        if self.inner.is_removed() {
+            return Err(Error::from(ErrorKind::Removed).at(self.inner.directory.path()));
+        }
         joined.and(written).and(closed).map_err(|error| self.inner.unclean(error))?;
         if self.inner.options.compact_index && !self.inner.options.read_only {
             self.inner.index.compact_when_dropped();
@@ -403,9 +406,28 @@ impl Inner {
         Ok(())
     }
 
+    /// Returns whether all that was appended is durable.
+    fn is_durable(&self) -> bool {
+        let (durable, tail) = (self.log.durable(), self.log.tail());
+        assert!(durable <= tail.end, "what is durable was appended");
+        durable == tail.end
+    }
+
+    /// Returns whether durable files are gone from the directory, as far as the disk tells.
+    fn is_removed(&self) -> bool {
+        if self.options.read_only || !self.is_durable() {
+            return false;
+        }
+        let last = self.log.tail().last;
+        let exists = || self.log.segments().exists(last.segment());
+        let is_log_gone = || last != Position::NONE && exists().is_ok_and(|is_there| !is_there);
+        self.directory.is_gone() || is_log_gone()
+    }
+
     /// Returns the error of closing, which is about the index alone if all is durable.
     fn unclean(&self, error: Error) -> Error {
-        match self.log.durable() == self.log.tail().end {
+        assert!(*error.kind() != ErrorKind::UncleanClose, "a store is closed once");
+        match self.is_durable() {
             true => Error::from(ErrorKind::UncleanClose).because(error),
             false => error,
         }

@@ -87,7 +87,7 @@ impl Backup {
         };
         printer.pairs(&[
             ("backup", to),
-            ("objects", grouped(contents.object_count)),
+            ("creations and imports", grouped(contents.object_count)),
             ("versions", grouped(contents.version_count)),
             ("bytes", grouped(report.bytes)),
             ("new", grouped(report.new_bytes)),

@@ -87,7 +87,7 @@ impl Check {
     fn repair(&self, target: &Target, printer: &mut Printer) -> Result<Repaired> {
         let time = Clock::system().now();
         let accepted = self.accept_loss.map(|token| AcceptedLoss { token, time });
-        target.repair(accepted).map_err(|error| {
+        let repaired = target.repair(accepted).map_err(|error| {
             let printed = match error.kind() {
                 ErrorKind::Lost(lost) => print_lost(lost, printer),
                 _ => Ok(()),
@@ -96,17 +96,25 @@ impl Check {
             let failure = Failure::unless_stopped(error.into(), as_it_was);
             let failure = target.explained(failure);
             printed.map_or_else(|printing| printing, |()| failure)
-        })
+        })?;
+        match (self.accept_loss, &repaired.compared) {
+            (None, _) | (_, Compared::Lost(_)) => Ok(repaired),
+            (Some(token), compared) => {
+                let why = compared_words(compared);
+                let message =
+                    format!("no loss with the token {token}: {why}; the index is made anew");
+                Err(Failure::missing("no-loss", message))
+            }
+        }
     }
 }
 
-/// Describes the repair.
-fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
-    let compared = match &repaired.compared {
-        Compared::Whole(end) => format!(
-            "the log has everything that the old index knew, up to \
-                                         {end}"
-        ),
+/// Describes the comparison of the log with the index.
+fn compared_words(compared: &Compared) -> String {
+    match compared {
+        Compared::Whole(end) => {
+            format!("the log has everything that the old index knew, up to {end}")
+        }
         Compared::Lost(loss) => format!("the loss was accepted: {}", loss.loss),
         Compared::NoIndex => {
             "there was no old index to compare with: whether the log lost its end is unknown".into()
@@ -118,7 +126,12 @@ fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
             )
         }
         _ => String::new(),
-    };
+    }
+}
+
+/// Describes the repair.
+fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
+    let compared = compared_words(&repaired.compared);
     let marker = repaired.marker_made.then(|| "made again".to_string());
     let marker = marker.map(|made| ("marker", made));
     marker.into_iter().chain([("compared", compared)]).collect()

@@ -1,8 +1,8 @@
 //! `compact`: drops what retention does not keep, and compresses the rest.
 
 use clap::Args;
-use continuant::Error;
 use continuant::storage::{self, Compacted, Incomplete};
+use continuant::{Database, Error};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
@@ -54,6 +54,17 @@ fn ended_early(error: Error) -> Failure {
     }))
 }
 
+/// Returns the possible reasons why versions are held.
+fn holders(db: &Database) -> Result<Vec<&'static str>> {
+    let is_letter = db.dead_letters().next().transpose()?.is_some();
+    let reasons = [
+        (!db.outboxes().is_empty(), "an outbox has not given their outputs (see `outbox`)"),
+        (db.message_count() > 0, "their messages are on their way (`run` delivers them)"),
+        (is_letter, "they sent dead letters (see `dead-letters`)"),
+    ];
+    Ok(reasons.into_iter().filter_map(|(holds, reason)| holds.then_some(reason)).collect())
+}
+
 /// The least difference at which the output says that the newest version is older than the clock.
 const BEHIND_MS: u64 = 60 * 1000;
 
@@ -62,7 +73,7 @@ impl Compact {
         let directory = target.directory();
         let storage = storage::Options::new().existing(true).compact_index(true);
         let held = || storage::Options::new().bytes_on_disk(&directory).map_err(Failure::from);
-        let (compacted, before, now) = target.with_storage(storage, |db| {
+        let (compacted, before, now, holders) = target.with_storage(storage, |db| {
             let before = held()?;
             let bar = progress::bar("compacting", 0);
             let compacted =
@@ -72,7 +83,9 @@ impl Compact {
                     (false, true) => db.compact_by_clock(progress),
                     (false, false) => db.compact(progress),
                 });
-            Ok((compacted.map_err(ended_early)?, before, db.now()))
+            let compacted = compacted.map_err(ended_early)?;
+            let holders = if compacted.held_count > 0 { holders(db)? } else { Vec::new() };
+            Ok((compacted, before, db.now(), holders))
         })?;
         // The index is smaller only now.
         let compacted = Compacted { bytes_before: before, bytes_after: held()?, ..compacted };
@@ -89,11 +102,17 @@ impl Compact {
                 "open_bytes": compacted.open_bytes,
                 "ages_from": moment::json(compacted.ages_from.filter(|&from| from > 0)),
             })),
-            false => self.print(&compacted, now, printer),
+            false => self.print(&compacted, now, &holders, printer),
         }
     }
 
-    fn print(&self, compacted: &Compacted, now: u64, printer: &mut Printer) -> Result<()> {
+    fn print(
+        &self,
+        compacted: &Compacted,
+        now: u64,
+        holders: &[&str],
+        printer: &mut Printer,
+    ) -> Result<()> {
         printer.pairs(&[
             ("segments", grouped(compacted.segment_count)),
             ("bytes on disk before", grouped(compacted.bytes_before)),
@@ -102,7 +121,7 @@ impl Compact {
             ("versions held", grouped(compacted.held_count)),
             ("bytes in the open segment", grouped(compacted.open_bytes)),
         ])?;
-        for line in self.remarks(compacted) {
+        for line in self.remarks(compacted, holders) {
             printer.line(&line)?;
         }
         let Some(from) = compacted.ages_from else { return Ok(()) };
@@ -124,7 +143,7 @@ impl Compact {
     }
 
     /// Returns remarks on work left undone, and why.
-    fn remarks(&self, compacted: &Compacted) -> Vec<String> {
+    fn remarks(&self, compacted: &Compacted, holders: &[&str]) -> Vec<String> {
         let mut remarks = Vec::new();
         if compacted.segment_count == 0 {
             remarks.push(match (compacted.left_count, self.all) {
@@ -143,10 +162,8 @@ impl Compact {
                 .to_string(),
             );
         }
-        if compacted.held_count > 0 {
-            let reason =
-                "an outbox has not given their outputs, or their messages are on their way";
-            remarks.push(format!("versions are held because {reason}: see `outbox`"));
+        if !holders.is_empty() {
+            remarks.push(format!("versions are held because {}", holders.join(", or ")));
         }
         remarks
     }

@@ -83,7 +83,7 @@ impl Demo {
         going_on("all lineages were verified and replayed")?;
         let journey = journey::travel(&db, &totals, &rows, folder.path())?;
         let bytes_on_disk = db.stats()?.bytes_on_disk;
-        session::close_durably(db)?;
+        target::close_durably(db)?;
 
         let kept = (self.keep || given.is_some()).then(|| stage.directory.display().to_string());
         let row_count = rows.len() as u64;
@@ -168,7 +168,7 @@ impl Stage<'_> {
         let start = Instant::now();
         let count = Fleet::new(&db, record)?.play(self.rows, &bar)?;
         let took = start.elapsed();
-        session::close_durably(db)?;
+        target::close_durably(db)?;
         let (count, all) = (grouped(count as u64), grouped(self.rows.len() as u64));
         going_on(format!(
             "{count} of {all} rows were played, and every commit of them is durable"

@@ -74,8 +74,12 @@ impl History {
             let mut table = Table::new(COLUMNS);
             let mut entries = history.entries()?.peekable();
             if entries.peek().is_none() {
-                let what = if self.refused { "no refusal" } else { "no version or refusal" };
-                aside::note(printer, "no-entries", &format!("{what} matches"));
+                let nothing = match self.refused {
+                    _ if self.limit == Some(0) => "--limit 0 lists none",
+                    true => "no refusal matches",
+                    false => "no version or refusal matches",
+                };
+                aside::note(printer, "no-entries", nothing);
                 return Ok(());
             }
             for entry in entries {

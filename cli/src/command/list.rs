@@ -81,7 +81,8 @@ impl List {
         let times = [self.created_since, self.created_until, self.changed_since];
         let is_narrowed = self.name.is_some() || self.code.is_some() || self.after.is_some();
         let is_timed = times.iter().chain([&self.changed_until]).any(Option::is_some);
-        match is_narrowed || is_timed || self.limit == Some(0) {
+        match is_narrowed || is_timed {
+            _ if self.limit == Some(0) => "--limit 0 lists none",
             true => "no object matches",
             false => "the database has no object",
         }

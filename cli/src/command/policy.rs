@@ -10,12 +10,12 @@ use serde_json::json;
 use super::call::Signing;
 use super::create::{in_file, read_guard, read_policy};
 use super::show::section;
-use crate::failure::Result;
+use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::refused::Asked;
 use crate::table::grouped;
 use crate::target::{self, Target};
-use crate::{aside, number, receipt};
+use crate::{number, receipt};
 
 /// Change the policy of an object, preview a change, or print a policy's hash
 #[derive(Debug, Subcommand)]
@@ -120,6 +120,7 @@ impl Check {
             let rehearsal = rehearsal.map_err(|error| in_file(error.into(), &self.files.policy))?;
             if rehearsal.versions == 0 {
                 let message = match rehearsal.dropped {
+                    _ if self.last == 0 => "--last 0 asks for no version".to_string(),
                     0 => "the object has no version behind its first to check the policy \
                           with"
                         .to_string(),
@@ -128,7 +129,12 @@ impl Check {
                          object's present code"
                     ),
                 };
-                aside::note(printer, "nothing-checked", &message);
+                let dead = match rehearsal.dead.is_empty() {
+                    true => String::new(),
+                    false => format!("; rules that can never hold: {}", rehearsal.dead.join(", ")),
+                };
+                let failure = Failure::new("nothing-checked", message + &dead);
+                return Err(failure.with_details(document(&rehearsal)));
             }
             match printer.is_json() {
                 true => printer.document(&document(&rehearsal)),

@@ -201,7 +201,7 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
         ("database", to.to_string()),
         ("newest", report.time.map_or("-".to_string(), moment::show)),
         ("end", report.end.to_string()),
-        ("objects", grouped(contents.object_count)),
+        ("creations and imports", grouped(contents.object_count)),
         ("versions", grouped(contents.version_count)),
         ("refusals", grouped(contents.refusal_count)),
         ("frames", grouped(contents.frame_count)),

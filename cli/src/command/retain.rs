@@ -88,7 +88,11 @@ fn show(rule: Retention) -> String {
         Retention::Versions(1) => "the newest version".to_string(),
         Retention::Versions(count) => format!("{} versions", table::grouped(count)),
         Retention::Age(milliseconds) => {
-            format!("the versions of {} s", table::grouped(milliseconds / 1000))
+            let (count, unit) = match milliseconds % 1000 {
+                0 => (milliseconds / 1000, "s"),
+                _ => (milliseconds, "ms"),
+            };
+            format!("the versions of {} {unit}", table::grouped(count))
         }
     }
 }

@@ -132,12 +132,8 @@ fn print(
     if printer.is_json() {
         return printer.document(&document((what, &name), verified, (replay, now)));
     }
-    let replayed = if replay == Replay::Yes { "verified, replayed" } else { "verified" };
-    let mut pairs = vec![(what, name), ("versions", grouped(verified.versions))];
-    if verified.headers > 0 {
-        pairs.push(("by header only", grouped(verified.headers)));
-    }
-    pairs.extend(guarded(verified, replay));
+    let mut pairs = vec![(what, name)];
+    pairs.extend(versions(verified, replay));
     pairs.extend(verified.fork_of.map(|(object, seq)| {
         ("begins as", format!("version {seq} of {object}; that object's own lineage is the proof"))
     }));
@@ -145,9 +141,34 @@ fn print(
         ("refusals", grouped(verified.refusals)),
         ("head", verified.head.to_string()),
         ("time", moment::show_by(verified.time, now)),
-        ("lineage", replayed.to_string()),
+        ("lineage", outcome(verified, replay)),
     ]);
     printer.pairs(&pairs)
+}
+
+/// Returns the number of versions, and of those that were verified only in part.
+fn versions(verified: Verified, replay: Replay) -> Vec<(&'static str, String)> {
+    let mut pairs = vec![("versions", grouped(verified.versions))];
+    if verified.headers > 0 {
+        pairs.push(("by header only", grouped(verified.headers)));
+    }
+    pairs.extend(guarded(verified, replay));
+    pairs
+}
+
+/// Returns whether versions were replayed: those of which only the header is left cannot be.
+fn is_replayed(verified: Verified, replay: Replay) -> bool {
+    replay == Replay::Yes && verified.headers < verified.versions
+}
+
+/// Describes what was done to a lineage, or to several.
+fn outcome(verified: Verified, replay: Replay) -> String {
+    let outcome = match (replay, is_replayed(verified, replay)) {
+        (Replay::No, _) => "verified",
+        (Replay::Yes, true) => "verified, replayed",
+        (Replay::Yes, false) => "verified, with nothing to replay",
+    };
+    outcome.to_string()
 }
 
 /// Returns the number of versions that a guard permitted, and whether that was verified.
@@ -178,7 +199,7 @@ fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Repl
         "fork_of": verified.fork_of.map(|(object, seq)| {
             json!({ "object": object.to_string(), "seq": seq })
         }),
-        "replayed": replay == Replay::Yes,
+        "replayed": is_replayed(verified, replay),
     })
 }
 
@@ -225,16 +246,13 @@ impl Sum {
     }
 
     fn print(&self, (replay, now): (Replay, u64), printer: &mut Printer) -> Result<()> {
-        let mut pairs =
-            vec![("objects", grouped(self.objects)), ("versions", grouped(self.verified.versions))];
-        pairs.extend(guarded(self.verified, replay));
+        let mut pairs = vec![("objects", grouped(self.objects))];
+        pairs.extend(versions(self.verified, replay));
         pairs.push(("refusals", grouped(self.verified.refusals)));
-        let replayed = replay == Replay::Yes;
-        let lineages = if replayed { "verified, replayed" } else { "verified" };
         if self.objects > 0 {
             pairs.push(("newest", moment::show_by(self.verified.time, now)));
         }
-        pairs.push(("lineages", lineages.to_string()));
+        pairs.push(("lineages", outcome(self.verified, replay)));
         printer.pairs(&pairs)
     }
 }

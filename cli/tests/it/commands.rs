@@ -394,6 +394,18 @@ fn dead_letters_are_tried_again_and_dropped() {
         "dead-letters drop --all",
     ];
     terminal.check(&lines, expect_file!["transcripts/letters.txt"]);
+    // Regression: what dead letters held was to be looked for in the outboxes.
+    for _ in 0..2 {
+        terminal.run(&format!("call ada pay {nobody} 10 --sign owner.key")).done();
+    }
+    terminal.run("retain --versions 1").done();
+    let held = "versions are held because they sent dead letters (see `dead-letters`)";
+    let compacted = terminal.run("compact --all").done();
+    assert!(compacted.lines().any(|line| line == held), "{compacted}");
+    terminal.run("outbox mail --new").done();
+    terminal.run("call ada mint 10 --sign owner.key").done();
+    let compacted = terminal.run("compact --all").done();
+    assert!(compacted.contains("(see `outbox`), or they sent"), "{compacted}");
 }
 
 #[test]

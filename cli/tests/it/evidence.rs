@@ -84,6 +84,12 @@ fn a_repair_tells_what_the_log_has_lost_and_goes_on_when_that_is_accepted() {
         let checked = terminal.run(&format!("check --db {name}.backup")).done();
         assert!(checked.contains("lost before"), "{checked}");
     }
+    // Nothing is lost: what is named is not there.
+    let none = terminal.run("check --repair --accept-loss 0000000000000007 --json");
+    assert_eq!((none.code, error_kind(&none)), (Some(5), "no-loss".to_string()), "{none:?}");
+    assert!(
+        none.stderr.contains("no loss with the token 0000000000000007: the log has everything")
+    );
     let usage = terminal.run("check --accept-loss 0000000000000007");
     assert_eq!(usage.code, Some(2), "nothing is repaired");
     assert_eq!(terminal.run("check --repair --accept-loss all").code, Some(2));

@@ -354,6 +354,35 @@ fn an_import_says_that_a_policy_is_no_longer_taken() {
     }
 }
 
+/// Regression: `init` refused the root of a new file system, and other commands named `init` where
+/// it would be refused.
+#[test]
+fn the_root_of_a_file_system_is_empty() {
+    let terminal = Terminal::with_visits();
+    terminal.run("backup visits.backup").done();
+    for root in ["one", "two", "three", "four", "five"] {
+        std::fs::create_dir_all(terminal.path(root).join("lost+found")).unwrap();
+    }
+    let missing = terminal.run("list --db one");
+    assert!(missing.code == Some(5) && missing.stderr.contains("`continuant init` makes one"));
+    terminal.run("init --db one").done();
+    terminal.run("create object.wasm a --policy policy.cedar --db two").done();
+    terminal.run("call visits increment 2").done();
+    terminal.run("backup three").done();
+    terminal.run("backup three").done();
+    terminal.run("restore three --db four").done();
+    for db in ["one", "two", "three", "four"] {
+        terminal.run(&format!("check --db {db}")).done();
+        assert!(terminal.path(db).join("lost+found").exists());
+    }
+    terminal.write("five/else", "");
+    assert_eq!(terminal.run("init --db five").code, Some(1));
+    let missing = terminal.run("list --db five");
+    assert_eq!(missing.code, Some(5));
+    let told = "five is not a database: it is not empty: --db or CONTINUANT_DB names another";
+    assert!(missing.stderr.contains(told), "{missing:?}");
+}
+
 #[test]
 fn damage_is_found_and_never_served() {
     let terminal = Terminal::with_visits();

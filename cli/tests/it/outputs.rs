@@ -131,6 +131,44 @@ fn nothing_is_written_over_unasked() {
     assert!(directory.stderr.contains("directory"), "{directory:?}");
 }
 
+/// Regression: the metrics, and with --force a capsule and a memory, took the place of a segment.
+#[test]
+fn nothing_is_written_into_a_database() {
+    let terminal = Terminal::with_visits();
+    terminal.run("backup visits.backup").done();
+    std::os::unix::fs::symlink("continuant.db/log", terminal.path("folder")).unwrap();
+    std::os::unix::fs::symlink("continuant.db/new", terminal.path("link")).unwrap();
+    let places = [
+        "continuant.db/log/00000001.log",
+        "continuant.db/continuant.db",
+        "continuant.db/index.redb",
+        "continuant.db/new",
+        "continuant.db/new/deeper",
+        "visits.backup/backup.witness",
+        "folder/00000001.log",
+        "link",
+    ];
+    let all = ["export visits", "dump visits --output", "run --metrics", "key new", "session new"];
+    let forced = |line: &str| if line.contains("visits") { " --force" } else { "" };
+    let check = |db: &str| terminal.run(&format!("check --db {db}")).done();
+    let before = ["continuant.db", "visits.backup"].map(check);
+    for place in places {
+        for line in all {
+            let printed = terminal.run(&format!("{line} {place}{}", forced(line)));
+            let about = format!("{line} {place}: {printed:?}");
+            assert_eq!(printed.code, Some(1), "{about}");
+            assert!(printed.stderr.contains("which is a database or a backup: name"), "{about}");
+        }
+    }
+    assert_eq!(terminal.run("man continuant.db/man").code, Some(1));
+    assert!(!terminal.path("continuant.db/man").exists());
+    assert_eq!(before, ["continuant.db", "visits.backup"].map(check));
+    // A directory of the same name beside it is no database.
+    terminal.run("dump visits --output beside").done();
+    terminal.write("plain/continuant.db", "a file of another kind");
+    terminal.run("dump visits --output plain/memory").done();
+}
+
 #[test]
 fn metrics_are_in_the_form_that_is_asked_for() {
     let terminal = Terminal::with_visits();

@@ -101,6 +101,45 @@ fn a_command_that_waits_for_its_input_ends_at_once() {
     assert_eq!(child.wait().unwrap().signal(), Some(15), "a shell sees what ended it");
 }
 
+/// Regression: a pipe that nobody reads kept the first signal from ending the command.
+#[test]
+fn a_command_that_waits_for_the_reader_of_its_output_ends_when_it_is_asked_to() {
+    let terminal = Terminal::with_visits();
+    let made = Command::new("mkfifo").arg(terminal.path("pipe")).status();
+    assert!(made.unwrap().success());
+    let marker = std::fs::File::open(terminal.path("continuant.db/continuant.db")).unwrap();
+    for line in ["export visits pipe", "dump visits --output pipe"] {
+        let mut command = terminal.command(line);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        // It has the database open, and goes on to the pipe.
+        while marker.try_lock().is_ok() {
+            marker.unlock().unwrap();
+            std::thread::yield_now();
+        }
+        send("TERM", &child);
+        let status = child.wait().unwrap();
+        let mut stderr = String::new();
+        child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+        // Before it waits for the pipe the signal has its own effect.
+        let is_told = status.code() == Some(128 + 15);
+        assert!(is_told || status.signal() == Some(15), "{line}: {status}");
+        let told = "error: stopped by SIGTERM: pipe was not written\n";
+        assert!(!is_told || stderr == told, "{line}: {stderr}");
+    }
+}
+
+/// Regression: versions in files that were removed were reported as made.
+#[test]
+fn a_run_whose_database_is_removed_fails() {
+    let terminal = Terminal::with_visits();
+    let (child, stdout) = started(terminal.command(RUN));
+    std::fs::remove_dir_all(terminal.path("continuant.db")).unwrap();
+    send("TERM", &child);
+    let (_, stderr, code) = ended(child, stdout);
+    assert_eq!(code, Some(4), "{stderr}");
+    assert!(stderr.contains("removed or replaced while it was open"), "{stderr}");
+}
+
 /// Sends a batch the signal to end while it prints its first lines; returns its stderr and its exit
 /// code.
 fn asked_while_it_prints(terminal: &Terminal, calls: &str, count: usize) -> (String, Option<i32>) {

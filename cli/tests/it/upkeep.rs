@@ -26,7 +26,10 @@ fn a_backup_is_brought_up_to_date_and_restored_as_of_any_moment() {
     let bytes = |report: &Value, name: &str| report[name].as_u64().unwrap();
     assert!(bytes(&updated, "new_bytes") < bytes(&updated, "bytes"), "{updated}");
     let again = terminal.run("backup visits.backup").done();
-    assert!(again.contains("new       0"), "{again}");
+    let is_nothing = |line: &str| line.split_whitespace().eq(["new", "0"]);
+    assert!(again.lines().any(is_nothing), "{again}");
+    let made = |line: &&str| line.starts_with("creations and imports  1");
+    assert_eq!(again.lines().filter(made).count(), 1, "{again}");
 
     terminal.run("restore visits.backup --db all").done();
     let count = terminal.run("get visits count").done();
@@ -75,6 +78,47 @@ fn what_is_not_retained_goes_with_the_next_compaction() {
     terminal.run("verify visits").done();
     terminal.run("check").done();
     terminal.run("call visits increment 1").done();
+}
+
+/// Regression: of a whole database it was not said that nothing was left to replay.
+#[test]
+fn what_is_verified_by_header_only_is_said_of_all_objects_too() {
+    let terminal = Terminal::with_visits();
+    for _ in 0..3 {
+        terminal.run("call visits increment 1").done();
+    }
+    let create = "create object.wasm welcome --policy policy.cedar --name other";
+    terminal.run(create).done();
+    terminal.run("retain visits --versions 1").done();
+    terminal.run("compact --all").done();
+    let row = |line: &str, label: &str| {
+        let told = terminal.run(line).done();
+        let row = told.lines().find_map(|row| row.strip_prefix(label));
+        row.map(|row| row.trim().to_string())
+    };
+    for (line, headers, outcome) in [
+        ("verify visits", "4", "verified"),
+        ("verify visits --replay", "4", "verified, with nothing to replay"),
+        ("verify", "4", "verified"),
+        ("verify --replay", "4", "verified, replayed"),
+    ] {
+        assert_eq!(row(line, "by header only").as_deref(), Some(headers), "{line}");
+        let label = if line.contains("visits") { "lineage " } else { "lineages " };
+        assert_eq!(row(line, label).as_deref(), Some(outcome), "{line}");
+    }
+    assert_eq!(row("verify other --replay", "by header only"), None);
+    let told = terminal.run("verify --replay --json").done();
+    let mut replayed = Vec::new();
+    for document in told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()) {
+        replayed.push((document["headers_only"].as_u64(), document["replayed"].as_bool()));
+    }
+    replayed.sort_unstable();
+    assert_eq!(replayed, [(Some(0), Some(true)), (Some(4), Some(false))]);
+    terminal.run("retain --versions 1").done();
+    terminal.run("call other increment 1").done();
+    terminal.run("compact --all").done();
+    let outcome = row("verify --replay", "lineages ");
+    assert_eq!(outcome.as_deref(), Some("verified, with nothing to replay"));
 }
 
 /// Bytes that the file system holds for a directory.

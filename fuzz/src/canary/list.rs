@@ -645,7 +645,7 @@ pub const CANARIES: &[Canary] = &[
         "what a store that fails to close says is durable",
         "faults",
         "storage/src/store.rs",
-        "match ⟦self.log.durable() == self.log.tail().end⟧ {",
+        "match ⟦self.is_durable()⟧ {",
         "true",
     ),
     // Invariants of what is in memory.

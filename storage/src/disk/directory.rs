@@ -298,6 +298,12 @@ impl Directory {
         Ok(())
     }
 
+    /// Returns whether the directory has no marker of this database any more, as far as the disk
+    /// tells.
+    pub(crate) fn is_gone(&self) -> bool {
+        Directory::id_in(&*self.disk, &self.path).is_ok_and(|id| id != Some(self.id))
+    }
+
     /// Bytes of all files that the disk holds for the database.
     pub(crate) fn bytes_on_disk(&self) -> Result<u64> {
         bytes_on_disk(&*self.disk, &self.path)
@@ -394,7 +400,7 @@ fn create(
     let begun = temporary(Path::new(MARKER));
     let was_begun = names.contains(&begun);
     for name in names {
-        if name == begun || (was_begun && name == Path::new(LOG)) {
+        if name == begun || is_of_system(&name) || (was_begun && name == Path::new(LOG)) {
             continue;
         }
         if exists(disk, &marker)? {
@@ -487,11 +493,17 @@ fn require_free(disk: &dyn Disk, path: &Path) -> Result<()> {
     };
     let (marker, witness) = (temporary(Path::new(MARKER)), PathBuf::from(WITNESS));
     let known = [&marker, &PathBuf::from(LOG), &witness, &temporary(&witness)];
+    let names: Vec<_> = names.into_iter().filter(|name| !is_of_system(name)).collect();
     let was_begun = names.contains(&marker) && names.iter().all(|name| known.contains(&name));
     if !names.is_empty() && !was_begun {
         return Err(ErrorKind::Occupied.into());
     }
     Ok(())
+}
+
+/// Returns whether a name is that of the directory that a new file system has.
+fn is_of_system(name: &Path) -> bool {
+    name == Path::new("lost+found")
 }
 
 /// Makes a directory and those above it, durably: also where they are there already, for an opening

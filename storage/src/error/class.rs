@@ -15,6 +15,7 @@ impl ErrorKind {
             ErrorKind::Target { .. } => "target",
             ErrorKind::Stopped => "stopped",
             ErrorKind::Locked => "locked",
+            ErrorKind::Removed => "removed",
             ErrorKind::ReadOnly => "read-only",
             ErrorKind::Poisoned => "poisoned",
             ErrorKind::Closed => "closed",
@@ -62,6 +63,7 @@ impl ErrorKind {
             | ErrorKind::LogBehind { .. }
             | ErrorKind::Lost(_)
             | ErrorKind::MarkerLost { .. }
+            | ErrorKind::Removed
             | ErrorKind::OtherDatabase { .. }
             | ErrorKind::BackupCut { .. }
             | ErrorKind::BackupBeyond { .. }
@@ -132,6 +134,7 @@ mod tests {
         let value = || object::ErrorKind::Value { path: text(), expected: text(), found: text() };
         let credential = object::ErrorKind::Credential(text());
         let schema = object::ErrorKind::Schema(Vec::new());
+        let damaged = Kind::Damaged { file: text(), offset: 0, expected: text(), found: text() };
         vec![
             (Kind::Io { operation: "read" }, "io", ""),
             (Kind::Full, "full", ""),
@@ -139,6 +142,7 @@ mod tests {
             (Kind::Target { operation: "write" }, "target", ""),
             (Kind::Stopped, "stopped", ""),
             (Kind::Locked, "locked", ""),
+            (Kind::Removed, "removed", "d"),
             (Kind::ReadOnly, "read-only", ""),
             (Kind::Poisoned, "poisoned", ""),
             (Kind::Closed, "closed", ""),
@@ -149,11 +153,7 @@ mod tests {
             (Kind::Occupied, "exists", ""),
             (Kind::NotItsBackup { found: text() }, "not-its-backup", ""),
             (Kind::NewerFormat { found: 2, supported: 1 }, "newer-format", ""),
-            (
-                Kind::Damaged { file: text(), offset: 0, expected: text(), found: text() },
-                "damaged",
-                "d",
-            ),
+            (damaged, "damaged", "d"),
             (Kind::IndexDamaged(text()), "damaged", "d"),
             (Kind::LogBehind { covered: place, missing: place }, "log-behind", "d"),
             (Kind::Lost(Box::new(lost)), "lost", "d"),
@@ -193,6 +193,6 @@ mod tests {
             assert_eq!(kind.is_invalid_argument(), *class == "i", "{name}");
         }
         let kinds: HashSet<_> = table.iter().map(|(kind, ..)| discriminant(kind)).collect();
-        assert_eq!(kinds.len(), 41, "each kind is in the table; a new one comes to it");
+        assert_eq!(kinds.len(), 42, "each kind is in the table; a new one comes to it");
     }
 }

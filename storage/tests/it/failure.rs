@@ -2,6 +2,7 @@
 //! there after reopening.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::mpsc::channel;
 
@@ -78,7 +79,7 @@ fn closing_without_room_for_the_index_says_that_all_is_durable() {
     for threads in [true, false] {
         let store = small().threads(threads).disk(Arc::new(disk.clone())).open(&path).unwrap();
         let (closed, fired) = disk.failing(0, || {
-            append(&store, &[author.step()], &[]).unwrap();
+            in_one_frame(&[author.step()], &[], |append| store.commit(append)).unwrap();
             store.close()
         });
         let error = closed.unwrap_err();
@@ -93,6 +94,30 @@ fn closing_without_room_for_the_index_says_that_all_is_durable() {
         drop(store);
         let store = small().open(&path).unwrap();
         assert_eq!(store.head(author.head.id).unwrap().unwrap().head, author.head);
+    }
+}
+
+/// Regression: closing said nothing of files that were removed meanwhile.
+#[test]
+fn closing_says_that_the_files_were_removed() {
+    let harms: [fn(&Path); 4] = [
+        |path| fs::remove_dir_all(path).unwrap(),
+        |path| fs::remove_dir_all(path.join("log")).unwrap(),
+        |path| fs::remove_file(path.join("log/00000001.log")).unwrap(),
+        |path| {
+            fs::remove_dir_all(path).unwrap();
+            drop(small().open(path).unwrap());
+        },
+    ];
+    for harm in harms {
+        let directory = TempDir::new().unwrap();
+        let path = directory.path().join("db");
+        let store = small().open(&path).unwrap();
+        append(&store, &[Author::new(3).1], &[]).unwrap();
+        harm(&path);
+        let error = store.close().unwrap_err();
+        assert_eq!((error.kind(), error.path()), (&ErrorKind::Removed, Some(&*path)));
+        drop(store);
     }
 }
 

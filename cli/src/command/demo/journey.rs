@@ -61,7 +61,7 @@ pub(super) fn travel(
     if there.versions != here.versions + 1 || there.head != after.hash() {
         return Err(broken("its lineage did not grow by one version"));
     }
-    crate::session::close_durably(other)?;
+    crate::target::close_durably(other)?;
     let header = after.header();
     let (left, seq) = (before.header().seq, header.seq);
     let name = db.info(id)?.name.unwrap_or_default();

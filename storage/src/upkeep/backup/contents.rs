@@ -25,7 +25,7 @@ const WINDOW_BYTES: usize = 64 << 10;
 pub struct Contents {
     /// Frames.
     pub frame_count: u64,
-    /// Objects that were created or imported.
+    /// Creations and imports of objects: one that comes back counts again.
     pub object_count: u64,
     /// Versions.
     pub version_count: u64,
