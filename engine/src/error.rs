@@ -383,10 +383,10 @@ impl ErrorKind {
             ErrorKind::CodeCache { directory, problem } => {
                 write!(f, "code cache {}: {problem}", directory.display())
             }
-            ErrorKind::Panicked => f.write_str(
-                "a worker panicked on this input, and nothing was \
-                                                changed: please report this bug",
-            ),
+            ErrorKind::Panicked => {
+                let whether = "the object's history says whether it was committed";
+                write!(f, "a worker panicked on this input ({whether}): please report this bug")
+            }
             ErrorKind::Closed => f.write_str("the database is closed"),
         }
     }

@@ -70,8 +70,8 @@ pub enum ErrorKind {
     /// [`source`](std::error::Error::source) is a [`LockHolder`](crate::disk::LockHolder) where the
     /// system reports which.
     Locked,
-    /// The database's files were removed, or others put in their place, while it was open: what was
-    /// written to them is gone.
+    /// The database's files were moved, removed, or others put in their place, while it was open:
+    /// what was written may be gone.
     Removed,
     /// The database was opened for reading alone.
     ReadOnly,
@@ -438,9 +438,12 @@ impl ErrorKind {
             }
             ErrorKind::Target { operation } => write!(f, "{operation} failed"),
             ErrorKind::Stopped => f.write_str("stopped in order, as requested"),
-            ErrorKind::Locked => f.write_str("another process has the database open"),
+            ErrorKind::Locked => {
+                f.write_str("another process has the database open, or waits to write to it")
+            }
             ErrorKind::Removed => f.write_str(
-                "its files were removed or replaced while it was open: what was written is gone",
+                "the database is no longer at its path: it was moved, removed or replaced while \
+                 it was open",
             ),
             ErrorKind::ReadOnly => {
                 f.write_str("the database was opened for reading: open it for writing to change it")

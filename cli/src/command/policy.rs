@@ -133,6 +133,9 @@ impl Check {
                     true => String::new(),
                     false => format!("; rules that can never hold: {}", rehearsal.dead.join(", ")),
                 };
+                if !printer.is_json() {
+                    print(&rehearsal, printer)?;
+                }
                 let failure = Failure::new("nothing-checked", message + &dead);
                 return Err(failure.with_details(document(&rehearsal)));
             }

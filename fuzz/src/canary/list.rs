@@ -739,7 +739,7 @@ pub const CANARIES: &[Canary] = &[
         "a first backup killed before its witness",
         "backup",
         "storage/src/disk/directory.rs",
-        "exists(disk, &witness)? || ⟦exists(disk, &temporary(&witness))?⟧;",
+        "exists(disk, &witness)? || ⟦exists(disk, &temporary(&witness))?⟧)",
         "false",
     ),
     canary(

@@ -15,7 +15,7 @@ mod sample;
 
 use std::cell::Cell;
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Bound;
+use std::ops::{Bound, RangeBounds};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -467,7 +467,11 @@ impl Reading<'_> {
         found.map(|decoded| decoded.ok_or_else(damaged)).transpose()
     }
 
-    /// Returns the decoded rows of a table in a range of keys, at most `limit`.
+    /// Returns the decoded rows of a table in a range of keys, at most `limit`, in the order of
+    /// their keys.
+    ///
+    /// A page of the file may be an older one, which redb does not notice: then keys come in any
+    /// order, and whoever continues behind the last would never come to an end.
     fn range<T>(
         &self,
         table: Table,
@@ -477,13 +481,21 @@ impl Reading<'_> {
     ) -> Result<Vec<T>> {
         let rows = self.index.guard(|| {
             let table = self.transaction.open_table(table)?;
-            let mut rows = Vec::new();
+            let (mut rows, mut before) = (Vec::new(), None::<Vec<u8>>);
             for entry in table.range::<&[u8]>(range)?.take(limit) {
                 let (key, value) = entry?;
+                let is_next = before.as_deref().is_none_or(|before| before < key.value());
+                if !is_next || !range.contains(key.value()) {
+                    return Ok(Err("keys are out of order"));
+                }
+                let last = before.get_or_insert_default();
+                last.clear();
+                last.extend_from_slice(key.value());
                 rows.push(decode(key.value(), value.value()));
             }
-            Ok(rows)
+            Ok(Ok(rows))
         })?;
+        let rows = rows.map_err(|problem| self.damaged(problem))?;
         let rows: Option<Vec<T>> = rows.into_iter().collect();
         rows.ok_or_else(|| self.damaged("a row does not match its check"))
     }

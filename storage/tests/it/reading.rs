@@ -369,7 +369,7 @@ fn a_writer_that_waits_is_let_in_before_the_readers_that_come_after_it() {
         assert_eq!(later.list(None, 9).unwrap().len(), 1, "it waited for the writer");
         let refused = refused.expect("a later reader is refused");
         assert_eq!(*refused.kind(), ErrorKind::Locked);
-        assert!(is_closed && refused.to_string().contains("this process"), "{refused}");
+        assert!(is_closed && refused.to_string().contains("this same process"), "{refused}");
     });
 }
 
