@@ -303,53 +303,49 @@ fn a_list_and_a_check_come_to_an_end_whatever_page_of_the_index_is_older() {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("db");
     let index = path.join("index.redb");
-    let store = small().open(&path).unwrap();
     let mut authors: Vec<Author> = Vec::new();
-    for seed in 0..OBJECTS {
-        let (author, genesis) = Author::new(seed);
-        append(&store, &[genesis], &[]).unwrap();
-        authors.push(author);
-        if seed == OBJECTS / 2 {
-            store.checkpoint().unwrap();
+    let mut copies = Vec::new();
+    for _ in 0..6 {
+        let store = small().open(&path).unwrap();
+        for _ in 0..OBJECTS / 6 {
+            let (author, genesis) = Author::new(authors.len() as u64);
+            append(&store, &[genesis], &[]).unwrap();
+            authors.push(author);
         }
+        for author in authors.iter_mut().step_by(3) {
+            append(&store, &[author.next()], &[]).unwrap();
+        }
+        drop(store);
+        copies.push(fs::read(&index).unwrap());
     }
-    store.close().unwrap();
-    drop(store);
-    let older = fs::read(&index).unwrap();
-    let store = small().open(&path).unwrap();
-    for author in &mut authors {
-        append(&store, &[author.next()], &[]).unwrap();
-    }
-    store.close().unwrap();
-    drop(store);
-    let newer = fs::read(&index).unwrap();
+    let newest = copies.pop().unwrap();
     let mut found = 0;
-    for page in (0..older.len().min(newer.len()) / 4096).map(|page| page * 4096..(page + 1) * 4096)
-    {
-        if older[page.clone()] == newer[page.clone()] {
-            continue;
-        }
-        let mut mixed = newer.clone();
-        mixed[page.clone()].copy_from_slice(&older[page.clone()]);
-        fs::write(&index, mixed).unwrap();
-        let Ok(store) = small().open(&path) else { continue };
-        let (mut after, mut count) = (None, 0);
-        loop {
-            match store.list(after, 7) {
-                Ok(listed) if listed.is_empty() => break,
-                Ok(listed) => {
-                    count += listed.len() as u64;
-                    assert!(count <= OBJECTS, "the page at {} is listed again", page.start);
-                    after = listed.last().map(|info| info.id);
-                }
-                Err(_) => {
-                    found += 1;
-                    break;
-                }
+    for older in copies {
+        for at in (0..older.len().min(newest.len())).step_by(4096) {
+            let page = at..at + 4096;
+            if older[page.clone()] == newest[page.clone()] {
+                continue;
             }
+            let mut mixed = newest.clone();
+            mixed[page.clone()].copy_from_slice(&older[page]);
+            fs::write(&index, mixed).unwrap();
+            let Ok(store) = small().open(&path) else { continue };
+            let (mut after, mut count) = (None, 0);
+            let listed = loop {
+                match store.list(after, 7) {
+                    Ok(listed) if listed.is_empty() => break true,
+                    Ok(listed) => {
+                        count += listed.len() as u64;
+                        assert!(count <= OBJECTS, "the page at {at} is listed again");
+                        after = listed.last().map(|info| info.id);
+                    }
+                    Err(_) => break false,
+                }
+            };
+            found += u64::from(!listed);
+            let is_sound = store.check(|_, _| {}).is_ok_and(|report| report.is_sound());
+            assert!(!is_sound || count == OBJECTS, "the page at {at}");
         }
-        let is_sound = store.check(|_, _| {}).is_ok_and(|report| report.is_sound());
-        assert!(!is_sound || count == OBJECTS, "the page at {}", page.start);
     }
     assert!(found > 0, "some pages show");
 }
