@@ -524,7 +524,7 @@ impl ErrorKind {
             ErrorKind::Lost(lost) => write!(f, "{lost}"),
             ErrorKind::MarkerLost { is_backup } => {
                 let remedy = match is_backup {
-                    true => "`backup` into it makes it again, `restore` does without",
+                    true => "`backup` into it makes it again, and `restore` does without",
                     false => "`check --repair` makes it",
                 };
                 write!(f, "the marker file is missing beside the log: {remedy}")
