@@ -133,10 +133,11 @@ impl Check {
                     true => String::new(),
                     false => format!("; rules that can never hold: {}", rehearsal.dead.join(", ")),
                 };
-                if !printer.is_json() {
-                    print(&rehearsal, printer)?;
-                }
-                let failure = Failure::new("nothing-checked", message + &dead);
+                let last = match rehearsal.is_amendable || rehearsal.is_upgradable {
+                    true => "",
+                    false => "; the policy would be the object's last",
+                };
+                let failure = Failure::new("nothing-checked", message + &dead + last);
                 return Err(failure.with_details(document(&rehearsal)));
             }
             match printer.is_json() {
