@@ -470,8 +470,8 @@ impl Reading<'_> {
     /// Returns the decoded rows of a table in a range of keys, at most `limit`, in the order of
     /// their keys.
     ///
-    /// A page of the file may be an older one, which redb does not notice: then keys come in any
-    /// order, and whoever continues behind the last would never come to an end.
+    /// A page of the file may be an older one, which redb does not notice. Then keys come in any
+    /// order, and a list that continues after the last key would never end.
     fn range<T>(
         &self,
         table: Table,
