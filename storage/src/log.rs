@@ -200,12 +200,12 @@ impl Log {
         self.seal
     }
 
-    /// Stops everything: nothing is acknowledged any more.
     /// Asserts what always holds of what is not written yet.
     pub(crate) fn check_invariants(&self) {
         self.writer.check_invariants();
     }
 
+    /// Stops everything: nothing is acknowledged any more.
     pub(crate) fn poison(&self, error: &Error) {
         self.writer.poison(error);
     }
