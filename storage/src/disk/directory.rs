@@ -64,7 +64,7 @@ pub(crate) struct Access {
 
 /// The way to make a marker again.
 const REMEDY: &str = "`check --repair` makes it again";
-const BACKUP_REMEDY: &str = "`backup` into it makes it again, `restore` does without";
+const BACKUP_REMEDY: &str = "`backup` into it makes it again, and `restore` does without";
 
 /// The id of a database, which its files carry: 16 random bytes.
 pub(crate) type DatabaseId = [u8; 16];

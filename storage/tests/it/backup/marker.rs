@@ -95,7 +95,7 @@ fn a_backup_that_lost_its_marker_is_restored_and_mended_by_the_next_one() {
             "gone" => assert_eq!(opened.kind(), &ErrorKind::MarkerLost { is_backup: true }),
             _ => assert!(matches!(opened.kind(), ErrorKind::Damaged { .. }), "{what}: {opened}"),
         }
-        let ways = "`backup` into it makes it again, `restore` does without";
+        let ways = "`backup` into it makes it again, and `restore` does without";
         assert!(opened.to_string().ends_with(ways), "{what}: {opened}");
         assert!(small().is_backup(&to).unwrap(), "{what}");
         let error = small().repair(&to, None, |_, _| {}).unwrap_err();
