@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use continuant::storage::{MARKER, MARKER_MAGIC};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::failure::{Failure, Result};
@@ -24,8 +25,6 @@ use crate::stop;
 pub(crate) const LISTING_BYTES_MAX: usize = 256 << 20;
 /// Symbolic links that one may lead to, one after another.
 const LINKS_MAX: usize = 40;
-/// The first bytes of the marker of a database.
-const MARKER_MAGIC: &[u8; 12] = b"CONTINUANTDB";
 /// Pauses between two looks whether a pipe has a reader, or room.
 const PAUSE_MIN: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(50);
@@ -268,11 +267,11 @@ pub(crate) fn require_outside(path: &Path) -> Result<()> {
 
 /// Returns whether a directory has the marker of a database.
 fn is_database(directory: &Path) -> bool {
-    let marker = directory.join("continuant.db");
+    let marker = directory.join(MARKER);
     let mut magic = [0; MARKER_MAGIC.len()];
     let is_file = std::fs::metadata(&marker).is_ok_and(|about| about.is_file());
     let mut read = || File::open(&marker)?.read_exact(&mut magic);
-    is_file && read().is_ok() && magic == *MARKER_MAGIC
+    is_file && read().is_ok() && magic == MARKER_MAGIC
 }
 
 /// Returns whether a file exists that is not a plain one, such as a pipe: it can be read once, from

@@ -20,6 +20,7 @@ mod store;
 mod upkeep;
 mod write;
 
+pub use disk::directory::{MARKER, MARKER_MAGIC};
 pub use error::disorder::Disorder;
 pub use error::loss::{Loss, LossToken, Lost, LostObject};
 pub use error::position::Position;

@@ -73,8 +73,8 @@ pub(crate) struct Inner {
     pub(crate) log: Log,
     pub(crate) index: Index,
     pub(crate) options: Options,
-    /// Invariant: frames are pushed to the log under this lock, by `write/push.rs` alone, which
-    /// changes the rows as the frame says: so rows and log agree.
+    /// Invariant: frames of an open store are pushed to the log under this lock, by `write/push.rs`
+    /// alone, which changes the rows as the frame says: so rows and log agree.
     pub(crate) heads: Mutex<Heads, rank::Heads>,
     row_cache: Mutex<RowCache, rank::RowCache>,
     /// The end that the index covers; locked while the index is written.

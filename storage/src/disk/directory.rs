@@ -30,7 +30,8 @@ use crate::disk::file::{Disk, DiskFile};
 use crate::disk::nowhere::Nowhere;
 use crate::error::{Error, ErrorKind, Result};
 
-const MARKER: &str = "continuant.db";
+/// The name of the marker, the file that makes a directory a database.
+pub const MARKER: &str = "continuant.db";
 const INDEX: &str = "index.redb";
 const LOG: &str = "log";
 const WITNESS: &str = "backup.witness";
@@ -39,8 +40,8 @@ const TEMPORARY: &str = ".tmp";
 /// that the database is unfinished.
 const MENDED: &str = "continuant.db.mended";
 
-/// The first bytes of the marker.
-const MAGIC: [u8; 12] = *b"CONTINUANTDB";
+/// The first bytes of a marker.
+pub const MARKER_MAGIC: [u8; 12] = *b"CONTINUANTDB";
 /// The format of databases that this program writes.
 pub(crate) const FORMAT: u32 = 1;
 const MARKER_BYTES: usize = 64;
@@ -278,9 +279,6 @@ impl Directory {
     pub(crate) fn witness(&self) -> PathBuf {
         self.path.join(WITNESS)
     }
-
-    /// The name of the marker.
-    pub(crate) const MARKER: &str = MARKER;
 
     /// The name of the index.
     pub(crate) const INDEX: &str = INDEX;
@@ -606,7 +604,7 @@ fn read(marker: &dyn DiskFile) -> Result<Vec<u8>> {
 
 fn encode(id: DatabaseId) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(MARKER_BYTES);
-    bytes.put(&MAGIC).put_u32(FORMAT).put(&id);
+    bytes.put(&MARKER_MAGIC).put_u32(FORMAT).put(&id);
     let check = blake3::derive_key(CONTEXT, &bytes);
     bytes.put(&check);
     assert_eq!(bytes.len(), MARKER_BYTES, "the marker has its length");
@@ -614,7 +612,7 @@ fn encode(id: DatabaseId) -> Vec<u8> {
 }
 
 fn decode(bytes: &[u8]) -> Result<DatabaseId> {
-    if !bytes.starts_with(&MAGIC) {
+    if !bytes.starts_with(&MARKER_MAGIC) {
         return Err(ErrorKind::NotADatabase.into());
     }
     let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
@@ -625,7 +623,7 @@ fn decode(bytes: &[u8]) -> Result<DatabaseId> {
     }
     let (head, check) = bytes.split_at(MARKER_BYTES - blake3::OUT_LEN);
     let mut reader = Reader::new("database marker", head);
-    reader.bytes(MAGIC.len())?;
+    reader.bytes(MARKER_MAGIC.len())?;
     let format = reader.u32()?;
     // A newer format may have another check; its number is believed.
     if format > FORMAT {

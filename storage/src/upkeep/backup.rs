@@ -25,7 +25,7 @@ pub(crate) mod witness;
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::disk::directory::{Access, Directory, is_of_marker};
+use crate::disk::directory::{Access, Directory, MARKER, is_of_marker};
 use crate::disk::file::Disk;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -270,7 +270,7 @@ impl Target {
                     id => Ok(id),
                 };
                 Directory::mend(disk, to, access, id)?;
-                (open()?, Some(Mended { file: Directory::MARKER.to_string(), problem: fault }))
+                (open()?, Some(Mended { file: MARKER.to_string(), problem: fault }))
             }
             opened => (opened?, None),
         };
