@@ -34,7 +34,7 @@ pub use error::{ModuleError, ModuleErrorKind};
 pub use schema::CoreType;
 pub use terms::{
     CARDS_EXPORT, FUEL_EXPORT, FunctionExport, GLOBAL_EXPORT_PREFIX, INITIALIZE_EXPORT, Limits,
-    RESERVED_PREFIX, SCHEMA_SECTION, STACK_EXPORT, START_EXPORT,
+    STACK_EXPORT, START_EXPORT,
 };
 
 /// The version of everything that determines the results and costs of a step. It is part of every
