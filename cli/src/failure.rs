@@ -121,11 +121,8 @@ impl Failure {
 
     /// A failure of its own behind something that is done, which could not be printed.
     pub(crate) fn behind(self, done: &Done) -> Failure {
-        let what = &done.what;
-        let advice = format!(
-            "the work is done and durable, but its result could not be printed: \
-                              {what}"
-        );
+        let message = "the work is done and durable, but its result could not be printed";
+        let advice = format!("{message}: {}", done.what);
         self.advised(advice).with_details(json!({ "done": done.document }))
     }
 

@@ -54,10 +54,8 @@ impl Asked<'_> {
         match time.saturating_sub(db.now()) {
             by if by > 0 && matches!(reason, Reason::Expired | Reason::NoSession) => {
                 let by = moment::show_span(by);
-                format!(
-                    "; the object's time is {by} ahead of this host's clock, and decides what \
-                         has expired"
-                )
+                let ahead = format!("the object's time is {by} ahead of this host's clock");
+                format!("; {ahead}, and decides what has expired")
             }
             _ => String::new(),
         }

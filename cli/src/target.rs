@@ -216,17 +216,10 @@ fn open_cached(options: impl Fn() -> Options, directory: &Path) -> Result<Databa
         Err(error) if matches!(error.kind(), ErrorKind::CodeCache { .. }) => {
             // Without one, modules are compiled each time, and that is all.
             if is_named {
-                let way = format!(
-                    "set {CODE_CACHE_VARIABLE} to another directory, or to nothing \
-                                   for no cache"
-                );
-                aside::warn(
-                    "code-cache",
-                    &format!(
-                        "{error}; modules are compiled without a cache: \
-                                                    {way}"
-                    ),
-                );
+                let other = format!("set {CODE_CACHE_VARIABLE} to another directory");
+                let way = format!("{other}, or to nothing for no cache");
+                let message = format!("{error}; modules are compiled without a cache: {way}");
+                aside::warn("code-cache", &message);
             }
             options().open(directory)
         }
@@ -300,11 +293,8 @@ pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
             let shown = fitting.iter().take(CANDIDATES_MAX);
             let shown = shown.map(|code| code.to_string()[..16].to_string());
             let shown = shown.collect::<Vec<_>>().join(", ");
-            let message = format!(
-                "{digits:?} begins the hash of several codes, {shown}: give more \
-                                   digits"
-            );
-            Err(Failure::usage(message))
+            let message = format!("{digits:?} begins the hash of several codes, {shown}");
+            Err(Failure::usage(format!("{message}: give more digits")))
         }
     }
 }

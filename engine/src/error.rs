@@ -197,10 +197,7 @@ impl Error {
     fn record(&self, is_recorded: bool) -> &'static str {
         match is_recorded || self.0.object.is_none() {
             true => "",
-            false => {
-                " (not put on record: the object has too many refusals, or the input is too \
-                      long)"
-            }
+            false => UNRECORDED,
         }
     }
 
@@ -252,8 +249,8 @@ impl From<storage::Error> for Error {
     }
 }
 
-const MOVED: &str = "it was moved to another database and takes no more inputs here: import a \
-                     later capsule of it, or take it back";
+const UNRECORDED: &str = " (not put on record: the object has too many refusals, or the input is \
+                          too long)";
 const LAST_POLICY: &str = "no rule of the policy names `amend` or `upgrade`, so that neither the \
                            policy nor the code could ever be changed again: add such a rule, or \
                            confirm that the policy is for good";
@@ -285,27 +282,19 @@ impl ErrorKind {
     fn write_call(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             ErrorKind::MailboxFull { max } => {
-                write!(
-                    f,
-                    "{max} inputs wait for it already, the most that may: wait for some of \
-                           them, then try again"
-                )
+                let remedy = "wait for some of them, then try again";
+                write!(f, "{max} inputs wait for it already, the most that may: {remedy}")
             }
             ErrorKind::MessagesFull { max } => {
-                write!(
-                    f,
-                    "{max} messages between objects are on their way already, the most that \
-                           may be: try again a little later"
-                )
+                let full = format!("{max} messages between objects are on their way already");
+                write!(f, "{full}, the most that may be: try again a little later")
             }
             ErrorKind::NotDue { wake: Some(wake) } => write!(f, "its next wake is at {wake}"),
             ErrorKind::NotDue { wake: None } => f.write_str("no wake is set"),
             ErrorKind::Ahead { by, max } => f.write_str(&ahead(*by, *max)),
-            ErrorKind::NotReadable { field, verdict } => write!(
-                f,
-                "the field {field} may not be \
-                                                                    read: {verdict}"
-            ),
+            ErrorKind::NotReadable { field, verdict } => {
+                write!(f, "the field {field} may not be read: {verdict}")
+            }
             ErrorKind::LastPolicy => f.write_str(LAST_POLICY),
             ErrorKind::NotDurable => {
                 f.write_str("the version is not durable yet: wait for its ticket first")
@@ -314,22 +303,15 @@ impl ErrorKind {
                 write!(f, "only a signed call has a {what}: sign the call, or leave the {what} out")
             }
             ErrorKind::TwoCredentials { other } => {
-                write!(
-                    f,
-                    "the call has signatures of its own and is in a {other} too: leave one \
-                           of the two out"
-                )
+                let both = format!("the call has signatures of its own and is in a {other} too");
+                write!(f, "{both}: leave one of the two out")
             }
-            ErrorKind::Twice => f.write_str(
-                "the transaction has two inputs for it: an object \
-                                             takes one",
-            ),
+            ErrorKind::Twice => {
+                f.write_str("the transaction has two inputs for it: an object takes one")
+            }
             ErrorKind::SessionNotHeld { session } => {
-                write!(
-                    f,
-                    "the database does not have the secret of session {session}: hand it \
-                           over again (`hold_session`)"
-                )
+                let secret = format!("the secret of session {session}");
+                write!(f, "the database does not have {secret}: hand it over again (`hold_session`)")
             }
             _ => Ok(()),
         }
@@ -348,7 +330,7 @@ impl ErrorKind {
                 write!(f, "the {what} {hash} is not in the store")
             }
             ErrorKind::NoObject => f.write_str("there is no such object in this database"),
-            ErrorKind::Moved => f.write_str(MOVED),
+            ErrorKind::Moved => write!(f, "{}", storage::ErrorKind::Moved),
             ErrorKind::NoVersion { asked, newest } => {
                 write!(f, "no version of {asked}; the object's versions are 0 to {newest}")
             }

@@ -5,6 +5,9 @@
 //!
 //! Invariant: a converted name is a name in WIT, but for a keyword, which WIT escapes.
 
+const NOT_SNAKE_CASE: &str = "a name in a schema is in snake_case, of ASCII letters and digits, \
+                              and every word of it starts with a letter";
+
 /// Converts a `snake_case` name into the schema's.
 ///
 /// ```
@@ -21,10 +24,7 @@ pub fn kebab(name: &str) -> Result<String, &'static str> {
     };
     match name.split('_').all(word) {
         true => Ok(name.replace('_', "-")),
-        false => {
-            Err("a name in a schema is in snake_case, of ASCII letters and digits, and every \
-                      word of it starts with a letter")
-        }
+        false => Err(NOT_SNAKE_CASE),
     }
 }
 

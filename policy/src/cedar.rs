@@ -437,21 +437,23 @@ fn confusing(
     })
 }
 
+const UNKNOWN_ESCAPE: &str = concat!(
+    "an escape that Cedar does not have; it has ",
+    r#"\n \r \t \0 \\ \" \' \x41 \u{e9}, and in the pattern of a `like` \*"#
+);
+const OBJECT_IN_SCOPE: &str = "a scope names what is held against with `==` in full, as \
+                               Key::\"...\"; for the object itself write `principal is Object` \
+                               here, and behind the scope `when { principal == resource }`";
+
 /// Adds the remedy where Cedar's parser names only the fault.
 fn lead_on(finding: &mut Diagnostic, text: &str) {
     let written = finding.span.clone().and_then(|span| text.get(span)).unwrap_or_default();
     if finding.message.contains("is not a valid escape") {
         let span = finding.span.clone().unwrap_or(0..text.len());
         finding.span = unknown_escape(text, &span).or(Some(span));
-        finding.message =
-            "an escape that Cedar does not have; it has \\n \\r \\t \\0 \\\\ \\\" \\' \
-                           \\x41 \\u{e9}, and in the pattern of a `like` \\*"
-                .to_string();
+        finding.message = UNKNOWN_ESCAPE.to_string();
     } else if written == "resource" && finding.message.contains("entity uid") {
-        finding.message = "a scope names what is held against with `==` in full, as Key::\"...\"; \
-                           for the object itself write `principal is Object` here, and behind the \
-                           scope `when { principal == resource }`"
-            .to_string();
+        finding.message = OBJECT_IN_SCOPE.to_string();
     }
 }
 

@@ -269,10 +269,8 @@ impl Converter<'_> {
         let method = Method { name: name.clone(), params: params?, result };
         let flat = lower::flatten_params(&method.params).len();
         if flat > FLAT_PARAMS_MAX {
-            let message = format!(
-                "the parameters of {name} take more than {FLAT_PARAMS_MAX} \
-                core values: put some in a list"
-            );
+            let many = format!("the parameters of {name} take more than {FLAT_PARAMS_MAX}");
+            let message = format!("{many} core values: put some in a list");
             self.report(span, message);
         }
         (self.findings.len() == before).then_some(method)

@@ -419,6 +419,14 @@ impl From<object::Error> for Error {
     }
 }
 
+/// Returns how a marker that is lost or damaged is made again.
+pub(crate) fn marker_remedy(is_backup: bool) -> &'static str {
+    match is_backup {
+        true => "`backup` into it makes it again, and `restore` does without",
+        false => "`check --repair` makes it again",
+    }
+}
+
 const MOVED: &str = "it was moved to another database and takes no more inputs here: import a \
                      later capsule of it, or take it back";
 
@@ -523,10 +531,7 @@ impl ErrorKind {
             }
             ErrorKind::Lost(lost) => write!(f, "{lost}"),
             ErrorKind::MarkerLost { is_backup } => {
-                let remedy = match is_backup {
-                    true => "`backup` into it makes it again, and `restore` does without",
-                    false => "`check --repair` makes it",
-                };
+                let remedy = marker_remedy(*is_backup);
                 write!(f, "the marker file is missing beside the log: {remedy}")
             }
             ErrorKind::OtherDatabase { file } => {

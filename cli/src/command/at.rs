@@ -59,13 +59,8 @@ fn explain(db: &Database, id: ObjectId, time: u64, error: Error) -> Failure {
         return error.into();
     };
     let (time, created) = (moment::show(time), moment::show(info.created));
-    Failure::missing(
-        "no-version",
-        format!(
-            "the object has no version of {time}: it was created at \
-                                            {created}"
-        ),
-    )
+    let message = format!("the object has no version of {time}: it was created at {created}");
+    Failure::missing("no-version", message)
 }
 
 impl At {

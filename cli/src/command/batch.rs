@@ -117,10 +117,8 @@ impl Batch {
             }
             if self.resume.is_some() {
                 let Progress { before, made, .. } = progress;
-                let message = format!(
-                    "{before} lines were on record already, {made} were called \
-                                       now"
-                );
+                let lines = format!("{before} lines were on record already");
+                let message = format!("{lines}, {made} were called now");
                 aside::note(printer, "resumed", &message);
             }
             progress.last
@@ -296,14 +294,8 @@ fn say_base(base: u64, printer: &mut Printer) -> Result<()> {
             printer.flush()
         }
         false => {
-            aside::note(
-                printer,
-                "batch",
-                &format!(
-                    "if the batch is stopped, --resume {base} \
-                                                    continues it"
-                ),
-            );
+            let message = format!("if the batch is stopped, --resume {base} continues it");
+            aside::note(printer, "batch", &message);
             Ok(())
         }
     }
@@ -330,13 +322,9 @@ fn read(db: &Database, line: &Line, base: u64) -> Result<Asked> {
     let [Json::String(object), Json::String(method), ..] = &parts[..] else {
         return Err(about(expected()));
     };
+    let too_high = "the batch's base is so high that no nonce is left for the line";
     let nonce = base.checked_add(line.number);
-    let nonce = nonce.ok_or_else(|| {
-        about(Failure::usage(
-            "the batch's base is so high that no \
-                                                          nonce is left for the line",
-        ))
-    })?;
+    let nonce = nonce.ok_or_else(|| about(Failure::usage(too_high)))?;
     let arguments = || -> Result<(ObjectId, Vec<Value>)> {
         let id = target::find(db, object)?;
         let snapshot = db.snapshot(id)?;

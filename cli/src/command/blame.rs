@@ -74,14 +74,11 @@ fn show_end(end: TrailEnd) -> String {
         TrailEnd::NewField => "an upgrade added the field: the code before did not have it",
         TrailEnd::OtherType => "an upgrade gave the field another type",
         TrailEnd::ParentNotHere { object, seq } => {
-            return format!(
-                "the fork was made with this value; version {seq} of {object} is not in \
-                            this database"
-            );
+            let made = "the fork was made with this value";
+            return format!("{made}; version {seq} of {object} is not in this database");
         }
         TrailEnd::Dropped => {
-            "the value is as old as this version, or older: retention dropped the \
-                              versions before"
+            "the value is as old as this version, or older: retention dropped those before"
         }
         _ => "the trail ends here",
     };

@@ -120,10 +120,8 @@ fn compared_words(compared: &Compared) -> String {
             "there was no old index to compare with: whether the log lost its end is unknown".into()
         }
         Compared::Unreadable(why) => {
-            format!(
-                "the old index could not be read ({why}): whether the log lost its end is \
-                     unknown"
-            )
+            let unread = format!("the old index could not be read ({why})");
+            format!("{unread}: whether the log lost its end is unknown")
         }
         _ => String::new(),
     }
@@ -291,10 +289,8 @@ fn print(
         let like =
             other.map_or("an id".to_string(), |other| format!("the id of {}", short(&other)));
         let whose = short(object);
-        printer.line(&format!(
-            "the name {name:?} of {whose} reads as {like}: refer to it by its \
-                               id"
-        ))?;
+        let name = format!("the name {name:?} of {whose}");
+        printer.line(&format!("{name} reads as {like}: refer to it by its id"))?;
     }
     for damage in &report.damage {
         printer.line(&format!("  {damage}"))?;

@@ -156,11 +156,8 @@ impl Compact {
             });
         }
         if !self.all && compacted.open_bytes > 0 {
-            remarks.push(
-                "the open segment was left as it is: `compact --all` closes and compacts \
-                          it"
-                .to_string(),
-            );
+            let remark = "the open segment was left as it is: `compact --all` closes and compacts it";
+            remarks.push(remark.to_string());
         }
         if !holders.is_empty() {
             remarks.push(format!("versions are held because {}", holders.join(", or ")));

@@ -34,10 +34,8 @@ pub(crate) struct Dump {
 impl Dump {
     pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         if self.output.is_none() && (printer.is_json() || std::io::stdout().is_terminal()) {
-            return Err(Failure::usage(
-                "memory is not text and is not printed: name a file with \
-                                       --output",
-            ));
+            let message = "memory is not text and is not printed: name a file with --output";
+            return Err(Failure::usage(message));
         }
         target.reading(|db| {
             let id = target::find(db, &self.object)?;

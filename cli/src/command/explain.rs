@@ -113,13 +113,10 @@ fn subject(explanation: &Explanation, about: About) -> (&'static str, String) {
     let seq = explanation.seq;
     match about {
         About::Version => ("version", seq.to_string()),
-        About::Refusal(number) => (
-            "refusal",
-            format!(
-                "{number}, of an input that would have made \
-                                                       version {seq}"
-            ),
-        ),
+        About::Refusal(number) => {
+            let subject = format!("{number}, of an input that would have made version {seq}");
+            ("refusal", subject)
+        }
         About::DryRun => ("dry run", format!("of an input that would make version {seq}")),
     }
 }

@@ -86,13 +86,8 @@ impl Export {
 
 fn take_back(db: &Database, id: ObjectId, printer: &mut Printer) -> Result<()> {
     if !db.take_back(id)? {
-        return Err(Failure::new(
-            "not-moved",
-            format!(
-                "object {id} was not moved away: there is \
-                                                      nothing to take back"
-            ),
-        ));
+        let message = format!("object {id} was not moved away: there is nothing to take back");
+        return Err(Failure::new("not-moved", message));
     }
     let document = json!({ "object": id.to_string(), "moved": false });
     printer.done(format!("object {id} goes on here"), document.clone());

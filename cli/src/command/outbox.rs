@@ -126,12 +126,8 @@ fn remove(db: &Database, name: &str, printer: &mut Printer) -> Result<()> {
 fn list(db: &Database, printer: &mut Printer) -> Result<()> {
     let outboxes = db.outbox_status()?;
     if outboxes.is_empty() {
-        aside::note(
-            printer,
-            "no-outboxes",
-            "there is no outbox: `continuant outbox NAME --new` \
-                                             makes one",
-        );
+        let message = "there is no outbox: `continuant outbox NAME --new` makes one";
+        aside::note(printer, "no-outboxes", message);
         return Ok(());
     }
     if printer.is_json() {

@@ -43,12 +43,8 @@ impl Retain {
                 let what = format!("the retention rule of {whose} is set");
                 printer.done(what, document(object, rule));
                 if rule == before {
-                    aside::note(
-                        printer,
-                        "same-rule",
-                        "the rule is the same as before: nothing \
-                                                       changes",
-                    );
+                    let message = "the rule is the same as before: nothing changes";
+                    aside::note(printer, "same-rule", message);
                 }
             }
             let rule = db.retention(object)?;

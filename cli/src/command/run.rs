@@ -179,11 +179,8 @@ impl Run {
             Ok(()) => true,
             Err(failure) => {
                 if did_before {
-                    let message = failure.message();
-                    let message = format!(
-                        "{message}; cycles continue, and the metrics are tried \
-                                           again"
-                    );
+                    let more = "cycles continue, and the metrics are tried again";
+                    let message = format!("{}; {more}", failure.message());
                     aside::warn("metrics", &message);
                 }
                 false
@@ -310,13 +307,8 @@ fn print_overdue(db: &Database, printer: &mut Printer) -> Result<bool> {
             Cause::Refused(verdict) => ("refused", format!("refused: {verdict}")),
             Cause::Ahead(by) => {
                 let by = moment::show_span(*by);
-                (
-                    "ahead",
-                    format!(
-                        "the object's time is {by} ahead of this host's clock: --ahead \
-                                   accepts that"
-                    ),
-                )
+                let why = format!("the object's time is {by} ahead of this host's clock");
+                ("ahead", format!("{why}: --ahead accepts that"))
             }
             Cause::Failed(problem) => ("failed", format!("failed: {problem}")),
             _ => ("other", "the wake made no version".to_string()),

@@ -78,11 +78,9 @@ impl Upgrade {
             if let Some(from) = &self.all_of {
                 let from = target::find_code(db, from)?;
                 if from == to.code() {
-                    return Err(Failure::usage(format!(
-                        "{} is the code that the objects have \
-                                                       already",
-                        self.module.display()
-                    )));
+                    let module = self.module.display();
+                    let message = format!("{module} is the code that the objects have already");
+                    return Err(Failure::usage(message));
                 }
                 let fleet = db.upgrade_all(from, &to);
                 let fleet = secrets.keys().iter().fold(fleet, |fleet, key| fleet.signed(key));
@@ -108,10 +106,7 @@ impl Upgrade {
             let explanation = self.signing.sign(db, upgrade, &secrets)?.dry_run()?;
             explain::print(&explanation, About::DryRun, db.snapshot(id)?.definition(), printer)?;
             explanation.verdict.map(drop).map_err(|verdict| {
-                Failure::refused(format!(
-                    "{object} would refuse the upgrade: \
-                                                             {verdict}"
-                ))
+                Failure::refused(format!("{object} would refuse the upgrade: {verdict}"))
             })
         };
         match self.dry_run && self.all_of.is_none() {
@@ -184,13 +179,8 @@ impl Summary {
         let kept = self.refused.len() + self.failed.len();
         let document = json!({ "upgraded": self.upgraded, "kept": kept });
         let upgraded = grouped(self.upgraded);
-        printer.done(
-            format!(
-                "{upgraded} objects are upgraded, and {kept} are \
-                              unchanged"
-            ),
-            document,
-        );
+        let message = format!("{upgraded} objects are upgraded, and {kept} are unchanged");
+        printer.done(message, document);
     }
 
     fn print(&self, printer: &mut Printer) -> Result<()> {

@@ -87,13 +87,10 @@ fn is_missing(failure: &Failure) -> bool {
 fn nothing(subject: &str, failure: Failure) -> Failure {
     let looks_like_a_path = subject.contains('/') || Path::new(subject).extension().is_some();
     match looks_like_a_path {
-        true => Failure::missing(
-            "no-file",
-            format!(
-                "there is neither a file nor an object \
-                                                     {subject}"
-            ),
-        ),
+        true => {
+            let message = format!("there is neither a file nor an object {subject}");
+            Failure::missing("no-file", message)
+        }
         false => failure.about(format!("there is no file {subject}")),
     }
 }
@@ -174,16 +171,11 @@ fn outcome(verified: Verified, replay: Replay) -> String {
 /// Returns the number of versions that a guard permitted, and whether that was verified.
 fn guarded(verified: Verified, replay: Replay) -> Option<(&'static str, String)> {
     let count = grouped(verified.guarded);
-    (verified.guarded > 0).then(|| match replay {
-        Replay::Yes => ("permitted by a guard", count),
-        Replay::No => (
-            "permitted by a guard",
-            format!(
-                "{count}, not verified: --replay asks the \
-                                                        guard again"
-            ),
-        ),
-    })
+    let count = match replay {
+        Replay::Yes => count,
+        Replay::No => format!("{count}, not verified: --replay asks the guard again"),
+    };
+    (verified.guarded > 0).then_some(("permitted by a guard", count))
 }
 
 fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Replay, u64)) -> Json {

@@ -267,12 +267,10 @@ fn what_walks_everything_ends_in_order_when_it_is_asked_to() {
         call.wait().unwrap();
     }
     db.close().unwrap();
+    const UNVERIFIED: &str =
+        "only a part was verified: the rest of the lineage may or may not verify";
     for (line, told) in [
-        (
-            "verify visits --replay",
-            "only a part was verified: the rest of the lineage may or may \
-                                    not verify",
-        ),
+        ("verify visits --replay", UNVERIFIED),
         ("verify --all --replay", "0 of the 0 objects so far do not verify"),
         ("check", "nothing was changed"),
         ("check --repair", "the index is as it was: `check --repair` makes it anew"),

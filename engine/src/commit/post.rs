@@ -26,6 +26,9 @@ use crate::run::timer::Timer;
 use crate::run::transaction::QueuedTransaction;
 use crate::step::slots::Slots;
 
+/// The event of messages that wait for the timer.
+pub(super) const UNDELIVERED: &str = "messages could not be delivered: they are tried again";
+
 /// The mail of all objects, the run queue, and the wakes that are to come.
 pub(crate) struct Post {
     pub(crate) queue: Arc<Queue<Slots>>,
@@ -101,8 +104,7 @@ impl Post {
                 Ok(()) => {}
                 Err(error) if is_gone(&error) => self.mark_dead(to, &error),
                 Err(error) => {
-                    tracing::error!(%error, "messages could not be delivered: they are tried \
-                                             again");
+                    tracing::error!(%error, "{UNDELIVERED}");
                     self.timer.change(to, None, Some(now.saturating_add(RETRY_MS)));
                 }
             }

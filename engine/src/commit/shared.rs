@@ -102,8 +102,8 @@ impl Shared {
             Ok(()) => {}
             Err(error) if matches!(error.kind(), ErrorKind::Closed) => {}
             Err(error) => {
-                tracing::error!(%error, "due cycles could not be started: they are tried \
-                                                   again")
+                let message = "due cycles could not be started: they are tried again";
+                tracing::error!(%error, "{message}");
             }
         }
     }

@@ -29,6 +29,7 @@ use storage::SentMessage;
 use crate::answer::inline::Inline;
 use crate::answer::reply::Reply;
 use crate::commit::commit::{Turn, commit};
+use crate::commit::post::UNDELIVERED;
 use crate::commit::record::{Asked, fail};
 use crate::commit::shared::Shared;
 use crate::commit::transaction::arrive;
@@ -160,8 +161,7 @@ fn letters(
 impl Turn<'_> {
     /// Has messages that could not be delivered wait for the timer.
     fn late(&self, error: Error) -> Option<Letter> {
-        tracing::error!(object = %self.resident.id, %error, "messages could not be delivered: they \
-                                                             are tried again");
+        tracing::error!(object = %self.resident.id, %error, "{UNDELIVERED}");
         self.shared.post.retry(self.resident.id);
         None
     }

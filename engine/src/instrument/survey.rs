@@ -223,7 +223,7 @@ fn measure<'a>(
 
 /// The options that turn off the parts of bulk memory that objects may not use.
 const NO_BULK_MEMORY: &str = "asc --disable bulk-memory; wasm-opt --disable-bulk-memory; \
-    compile with -mno-bulk-memory";
+                              compile with -mno-bulk-memory";
 
 /// Refuses instructions of bulk memory that change a table or drop a segment: neither is part of an
 /// object.

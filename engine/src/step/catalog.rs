@@ -203,9 +203,7 @@ fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
     if let Some((name, params)) = migrate {
         check(name, (params, Vec::new()))?;
         if !module.has_realloc {
-            let expected = "an export that allocates room for the state before the \
-                            upgrade"
-                .to_string();
+            let expected = "an export that allocates room for the state before the upgrade".to_string();
             return refuse("cabi_realloc", expected, "no such export".to_string());
         }
     }
@@ -213,11 +211,8 @@ fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
         check(&method.name, (method.core_params(), method.core_results()))?;
         let unbounded = method.params.iter().find(|param| !has_fixed_size(&param.ty));
         if let Some(param) = unbounded.filter(|_| !module.has_realloc) {
-            let expected = format!(
-                "an export that allocates room for the parameter {} of \
-                         {}",
-                param.name, method.name
-            );
+            let parameter = format!("the parameter {} of {}", param.name, method.name);
+            let expected = format!("an export that allocates room for {parameter}");
             return refuse("cabi_realloc", expected, "no such export".to_string());
         }
     }

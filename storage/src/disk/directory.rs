@@ -28,7 +28,7 @@ use object::codec::{Reader, Write};
 
 use crate::disk::file::{Disk, DiskFile};
 use crate::disk::nowhere::Nowhere;
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{Error, ErrorKind, Result, marker_remedy};
 
 /// The name of the marker, the file that makes a directory a database.
 pub const MARKER: &str = "continuant.db";
@@ -62,10 +62,6 @@ pub(crate) struct Access {
     /// The time to wait for another process to release the lock.
     pub(crate) lock_wait: Duration,
 }
-
-/// The way to make a marker again.
-const REMEDY: &str = "`check --repair` makes it again";
-const BACKUP_REMEDY: &str = "`backup` into it makes it again, and `restore` does without";
 
 /// The id of a database, which its files carry: 16 random bytes.
 pub(crate) type DatabaseId = [u8; 16];
@@ -371,8 +367,7 @@ fn beside_log(disk: &dyn Disk, path: &Path, error: Error) -> Result<Error> {
     if !is_of_marker(&error) {
         return Ok(error);
     }
-    let remedy = if has_witness(disk, path)? { BACKUP_REMEDY } else { REMEDY };
-    Ok(error.because(io::Error::other(remedy)))
+    Ok(error.because(io::Error::other(marker_remedy(has_witness(disk, path)?))))
 }
 
 /// Returns the error for an unfinished database without a marker in a directory, if there is one.

@@ -377,7 +377,7 @@ fn a_marker_that_is_lost_is_made_again_from_the_segments() {
             None => assert_eq!(opened.kind(), &ErrorKind::MarkerLost { is_backup: false }),
             Some(_) => assert!(matches!(opened.kind(), ErrorKind::Damaged { .. }), "{opened}"),
         }
-        assert!(opened.to_string().contains("`check --repair` makes it"), "{opened}");
+        assert!(opened.to_string().contains("`check --repair` makes it again"), "{opened}");
         let repaired = repair(&path, None).unwrap();
         assert!(repaired.marker_made, "{damaged:?}");
         assert_eq!(fs::read(&marker).unwrap(), whole);

@@ -163,10 +163,8 @@ impl Records {
     }
 
     fn used(&self, last: u64) -> Failure {
-        let message = format!(
-            "the keys used the nonce {last} on the object already, which is \
-                               above this batch's nonces"
-        );
+        let used = format!("the keys used the nonce {last} on the object already");
+        let message = format!("{used}, which is above this batch's nonces");
         let base = self.base;
         Failure::usage(format!(
             "{message}: --resume {base} continues a batch, --base {last} begins another one"
@@ -242,13 +240,8 @@ fn validate(db: &Database, asked: &Asked, entry: &Entry, request: &Request) -> R
 /// The version that a line made.
 fn version(db: &Database, asked: &Asked, seq: u64) -> Result<Version> {
     let gone = || {
-        Failure::missing(
-            "no-version",
-            format!(
-                "version {seq} is no longer in the \
-                                                          database"
-            ),
-        )
+        let message = format!("version {seq} is no longer in the database");
+        Failure::missing("no-version", message)
     };
     let mut entries = db.history(asked.object).backwards().seqs(seq..seq + 1).entries()?;
     let entry = entries.next().ok_or_else(gone)??;
