@@ -27,13 +27,12 @@ pub(crate) mod writer;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use crate::disk::directory::DatabaseId;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{Mutex, rank};
 
 use crate::log::figures::Figures;
-use crate::log::frame::{Frame, Frames, Seal, damaged};
+use crate::log::frame::{Frame, Frames, damaged};
 use crate::log::segment::{Segment, Segments, Tail};
 use crate::log::writer::{Done, Sizes, Writer};
 
@@ -67,7 +66,6 @@ pub(crate) const GATHER_FRAMES_MIN: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Log {
     segments: Arc<Segments>,
-    seal: Seal,
     writer: Arc<Writer>,
     writes: Writes,
     committer: Mutex<Committer, rank::Committer>,
@@ -103,24 +101,23 @@ impl Log {
     /// without.
     pub(crate) fn start(
         segments: Segments,
-        id: DatabaseId,
         tail: Tail,
         sizes: Sizes,
         writes: Writes,
     ) -> Result<Log> {
-        let (segments, seal) = (Arc::new(segments), Seal::new(id));
+        let segments = Arc::new(segments);
         // A segment of an older layout takes nothing more, so an older program reads it whole.
         // Nothing is added to a pack either: later segments may be gone.
         let number = tail.end.segment();
         let is_ours = segments.header(number)?.version == segment::VERSION
             && matches!(segments.segment(number)?, Segment::Plain(_));
         let capacity = if is_ours { u64::from(sizes.segment_bytes) } else { 0 };
-        let writer = Arc::new(Writer::new(seal, tail, capacity, sizes));
+        let writer = Arc::new(Writer::new(segments.seal(), tail, capacity, sizes));
         let committer = match writes {
             Writes::Committer => Committer::Thread(start_committer(&writer, &segments)?),
             Writes::Caller | Writes::Nobody => Committer::None,
         };
-        Ok(Log { segments, seal, writer, writes, committer: Mutex::new(committer) })
+        Ok(Log { segments, writer, writes, committer: Mutex::new(committer) })
     }
 
     /// Adds a frame to the open group and says where it will be. It never waits for the disk.
@@ -144,7 +141,7 @@ impl Log {
     /// Waits until the frame is written, if it is not yet, and reads it.
     fn read(&self, position: Position, verify: Verify) -> Result<Frame> {
         self.writer.wait_written(self.segments_to_write(), position)?;
-        read(&self.segments, &self.seal, position, verify).inspect_err(|error| {
+        read(&self.segments, position, verify).inspect_err(|error| {
             // Bytes that the disk cannot read now may be gone: nothing more is acknowledged.
             if error.is_of_file_system() {
                 self.writer.poison(error);
@@ -194,10 +191,6 @@ impl Log {
 
     pub(crate) fn segments(&self) -> &Segments {
         &self.segments
-    }
-
-    pub(crate) fn seal(&self) -> Seal {
-        self.seal
     }
 
     /// Asserts what always holds of what is not written yet.
@@ -263,13 +256,13 @@ impl Drop for Log {
 }
 
 /// Segments that nobody writes.
-impl Frames for (&Segments, Seal) {
+impl Frames for Segments {
     fn frame(&self, position: Position) -> Result<Frame> {
-        read(self.0, &self.1, position, Verify::Yes)
+        read(self, position, Verify::Yes)
     }
 
     fn glimpse(&self, position: Position) -> Result<Frame> {
-        read(self.0, &self.1, position, Verify::No)
+        read(self, position, Verify::No)
     }
 }
 
@@ -284,7 +277,7 @@ enum Verify {
     No,
 }
 
-fn read(segments: &Segments, seal: &Seal, position: Position, verify: Verify) -> Result<Frame> {
+fn read(segments: &Segments, position: Position, verify: Verify) -> Result<Frame> {
     let (segment, offset) = (position.segment(), u64::from(position.offset()));
     let file = match segments.segment(segment)? {
         Segment::Plain(file) => file,
@@ -296,7 +289,7 @@ fn read(segments: &Segments, seal: &Seal, position: Position, verify: Verify) ->
     };
     let mut bytes = [0; READ_AHEAD];
     let found = segments.read(&*file, segment, offset, &mut bytes)?;
-    let header = bytes[..found].first_chunk().and_then(|header| seal.decode(header));
+    let header = bytes[..found].first_chunk().and_then(|header| segments.seal().decode(header));
     let header = header.ok_or_else(|| damaged(position, "a frame header", "other bytes"))?;
     let (start, length) = (frame::HEADER_BYTES, header.length as usize);
     if length > found - start {
@@ -317,7 +310,7 @@ fn read(segments: &Segments, seal: &Seal, position: Position, verify: Verify) ->
         return Err(damaged(position, format!("a frame of {length} bytes"), ahead + rest));
     }
     if verify == Verify::Yes {
-        seal.verify(&header, &body, position)?;
+        segments.seal().verify(&header, &body, position)?;
     }
     Ok(Frame { position, check: header.check, group: header.group, body })
 }

@@ -31,7 +31,6 @@ pub(crate) enum Next {
 #[derive(Debug)]
 pub(crate) struct Scan<'a> {
     segments: &'a Segments,
-    seal: Seal,
     tail: Tail,
     /// The header of the last returned frame.
     header: Option<Header>,
@@ -48,8 +47,8 @@ struct Buffer {
 
 impl<'a> Scan<'a> {
     /// Reads on behind `tail`.
-    pub(crate) fn new(segments: &'a Segments, seal: Seal, tail: Tail) -> Scan<'a> {
-        Scan { segments, seal, tail, header: None, buffer: Buffer::default() }
+    pub(crate) fn new(segments: &'a Segments, tail: Tail) -> Scan<'a> {
+        Scan { segments, tail, header: None, buffer: Buffer::default() }
     }
 
     /// Returns the end of the frames that were read.
@@ -110,7 +109,7 @@ impl<'a> Scan<'a> {
         if *bytes == [0; HEADER_BYTES] {
             return Ok(None);
         }
-        let Some(header) = self.seal.decode(bytes) else {
+        let Some(header) = self.segments.seal().decode(bytes) else {
             return Ok(Some(broken(place, "other bytes")));
         };
         if header.previous != self.tail.check {
@@ -122,7 +121,7 @@ impl<'a> Scan<'a> {
         let Some(body) = self.buffer.at(offset).get(HEADER_BYTES..HEADER_BYTES + length) else {
             return Ok(Some(broken(place, "a cut frame")));
         };
-        if let Err(error) = self.seal.verify(&header, body, place) {
+        if let Err(error) = self.segments.seal().verify(&header, body, place) {
             return Ok(Some(Next::Broken(error)));
         }
         let (check, group, body) = (header.check, header.group, Arc::from(body));
@@ -215,9 +214,9 @@ impl<'a> Scan<'a> {
                 skipped += HEADER_BYTES - 16;
                 continue;
             }
-            if let Some(header) = self.seal.decode(window) {
+            if let Some(header) = self.segments.seal().decode(window) {
                 let position = Position::new(number, (*at + skipped as u64) as u32);
-                if let Ok(frame) = (self.segments, self.seal).frame(position) {
+                if let Ok(frame) = self.segments.frame(position) {
                     self.pass(header, position);
                     return Ok(Some(frame));
                 }
@@ -271,7 +270,7 @@ impl Buffer {
 /// # Errors
 ///
 /// Those of the file system, and damage of a pack.
-pub(crate) fn before(segments: &Segments, seal: Seal, place: Position) -> Result<Option<Tail>> {
+pub(crate) fn before(segments: &Segments, place: Position) -> Result<Option<Tail>> {
     let (number, offset) = (place.segment(), place.offset());
     if number < segment::FIRST || !segments.exists(number)? {
         return Ok(None);
@@ -281,7 +280,7 @@ pub(crate) fn before(segments: &Segments, seal: Seal, place: Position) -> Result
         Segment::Plain(file) => {
             let mut bytes = [0; HEADER_BYTES];
             let read = segments.read(&*file, number, u64::from(offset), &mut bytes)?;
-            if read < HEADER_BYTES { None } else { seal.decode(&bytes) }
+            if read < HEADER_BYTES { None } else { segments.seal().decode(&bytes) }
         }
     };
     let tail = |header: Header| Tail { end: place, last: Position::NONE, check: header.previous };

@@ -17,7 +17,6 @@ use self::writer::{Sizes, Writer};
 use crate::disk::file::{Disk, DiskFile};
 use crate::error::position::Position;
 use crate::error::{ErrorKind, Result};
-use crate::log::frame::Seal;
 use crate::log::segment::{Segments, Tail};
 use crate::log::{file, segment};
 
@@ -183,12 +182,11 @@ impl Stage {
         let disk = OneFile::default();
         disk.0.lock().fails = fails;
         let segments = Segments::new(Arc::new(disk.clone()), PathBuf::from("/log"), ID);
-        let seal = Seal::new(ID);
-        let tail = Tail::of_segment(segment::FIRST, seal.first());
+        let tail = Tail::of_segment(segment::FIRST, segments.seal().first());
         // A frame is more than a group is to have, so that there are many groups.
         let segment_bytes = CAPACITY as u32;
         let sizes = Sizes { segment_bytes, group_bytes_max: 100, gather_frames_min: 1 };
-        let writer = Writer::new(seal, tail, CAPACITY, sizes);
+        let writer = Writer::new(segments.seal(), tail, CAPACITY, sizes);
         let (ends, told) = Default::default();
         Arc::new(Stage { writer, segments, disk, has_committer, ends, told })
     }

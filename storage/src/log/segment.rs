@@ -22,7 +22,7 @@ use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result, is_full};
 use crate::lock::{Mutex, rank};
 use crate::log::file::{HEADER_BYTES, base_name, file_name};
-use crate::log::frame::Check;
+use crate::log::frame::{Check, Seal};
 use crate::log::pack::Pack;
 use crate::log::pack::writer::PackWriter;
 use crate::log::{frame, pack};
@@ -70,6 +70,7 @@ pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     id: DatabaseId,
+    seal: Seal,
     open: Mutex<BTreeMap<u32, Segment>, rank::Files>,
     read_only: bool,
     /// True if files with temporary names count in place of those without.
@@ -136,7 +137,13 @@ impl Segments {
     pub(crate) fn new(disk: Arc<dyn Disk>, path: PathBuf, id: DatabaseId) -> Segments {
         let open_max = kept_files_max(OPEN_MAX);
         let (open, read_only, staged) = Default::default();
-        Segments { disk, path, id, open, read_only, staged, open_max }
+        let seal = Seal::new(id);
+        Segments { disk, path, id, seal, open, read_only, staged, open_max }
+    }
+
+    /// Returns what makes and verifies the frames of the segments.
+    pub(crate) fn seal(&self) -> Seal {
+        self.seal
     }
 
     /// Opens files for reading alone, if so.

@@ -148,23 +148,23 @@ impl Store {
         // older and may need it, so the compaction waits.
         let _only = inner.compacting.lock();
         let Target { directory: target, is_new, fault } = Target::open(inner, to)?;
-        let (segments, seal, end) = (inner.log.segments(), inner.log.seal(), inner.log.durable());
+        let (segments, end) = (inner.log.segments(), inner.log.durable());
         if !is_new {
             staged::settle(&target)?;
         }
         let (before, problem) = if is_new { (None, None) } else { witness_of(&target)? };
-        let known = before.unwrap_or_else(|| Witness::of_nothing(seal));
+        let known = before.unwrap_or_else(|| Witness::of_nothing(segments.seal()));
         let verify = match how.verify_all {
             true => Verify { from: FIRST, bytes: u64::MAX },
             false => Verify { from: known.next, bytes: inner.options.verify_bytes },
         };
         let of_source = |error: Error| error.at(inner.directory.path());
-        let short = |tail| Err(missing(segments, seal, tail));
+        let short = |tail| Err(missing(segments, tail));
         let copy = LogCopy::new(segments, &target, is_new, Some(end), progress);
         let mut copy = copy.map_err(of_source)?.verifying(verify, before.map(|it| it.tail));
         let tail = copy.extend(&short).map_err(of_source)?;
         assert_eq!(tail.end, end, "a copy that succeeds ends where it should");
-        let (tail, contents) = count(segments, seal, before, end).map_err(of_source)?;
+        let (tail, contents) = count(segments, before, end).map_err(of_source)?;
         let covering = Witness { time: how.time, tail, contents, ..known };
         // The verification counts only once all damage that it found is mended.
         let mut copied = copy.keep((!is_new).then_some(&covering), &short).map_err(of_source)?;
@@ -206,12 +206,11 @@ fn witness_of(target: &Directory) -> Result<(Option<Witness>, Option<Mended>)> {
 /// last frame.
 fn count(
     segments: &Segments,
-    seal: Seal,
     before: Option<Witness>,
     end: Position,
 ) -> Result<(Tail, Contents)> {
-    let (mut tail, mut contents) = (scan::start(seal), Contents::default());
-    let is_in_log = |tail| match ends_at((segments, seal), tail) {
+    let (mut tail, mut contents) = (scan::start(segments.seal()), Contents::default());
+    let is_in_log = |tail| match ends_at(segments, tail) {
         // A witness that is not of this log says nothing about it.
         Err(error) if matches!(error.kind(), ErrorKind::Damaged { .. }) => Ok(false),
         found => found,
@@ -221,7 +220,7 @@ fn count(
     {
         (tail, contents) = (before.tail, before.contents);
     }
-    count_on(segments, seal, tail, contents, end)
+    count_on(segments, tail, contents, end)
 }
 
 /// The directory of a backup, locked.
@@ -287,8 +286,8 @@ fn is_without_marker(disk: &Arc<dyn Disk>, to: &Path) -> Result<bool> {
 }
 
 /// Returns the fault of a log that ends at `tail`, before its durable end.
-fn missing(segments: &Segments, seal: Seal, tail: Tail) -> Error {
-    match Scan::new(segments, seal, tail).next() {
+fn missing(segments: &Segments, tail: Tail) -> Error {
+    match Scan::new(segments, tail).next() {
         Ok(Next::Broken(error)) | Err(error) => error,
         Ok(Next::Nothing) => damaged(tail.end, "a frame", "none"),
         Ok(Next::Frame(_)) => damaged(tail.end, "a frame that was durable", "another"),

@@ -484,9 +484,9 @@ impl Trim<'_> {
         number: u32,
         mut each: impl FnMut(&Header, &Frame, Option<Vec<u8>>) -> Result<()>,
     ) -> Result<()> {
-        let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
+        let segments = self.inner.log.segments();
         let start = Tail::of_segment(number, segments.header(number)?.previous);
-        let mut scan = Scan::new(segments, seal, start);
+        let mut scan = Scan::new(segments, start);
         loop {
             let frame = match scan.next()? {
                 Next::Frame(frame) if frame.position.segment() == number => frame,

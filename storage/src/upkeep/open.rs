@@ -78,7 +78,7 @@ impl Store {
             false => (Writes::Caller, false),
         };
         let (segments, tail) = (recovered.segments, recovered.tail);
-        let log = Log::start(segments, directory.id(), tail, sizes, writes)?;
+        let log = Log::start(segments, tail, sizes, writes)?;
         let opened = Opened {
             log,
             index,

@@ -16,7 +16,7 @@ use object::hash::ObjectId;
 use crate::disk::directory::{DatabaseId, Directory};
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{Frame, Frames, Seal, damaged};
+use crate::log::frame::{Frame, Frames, damaged};
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{Segment, Segments, Tail};
 use crate::log::{file, scan, segment};
@@ -48,28 +48,27 @@ pub(crate) fn recover(
     covered: Option<Tail>,
     options: &Options,
 ) -> Result<Recovered> {
-    let (id, seal) = (directory.id(), Seal::new(directory.id()));
     let segments = match options.read_only {
         true => {
             // A backup has a witness of its end, whatever an index of it covers.
             let (segments, witness) = staged::readable(directory)?;
             if let Some(witness) = witness {
-                validate_witnessed(&segments, seal, witness.tail)?;
+                validate_witnessed(&segments, witness.tail)?;
             }
             segments
         }
         false => {
-            let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), id);
+            let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), directory.id());
             segments.tidy()?;
             segments
         }
     };
     let from = match covered {
         Some(tail) => {
-            validate_covered(&segments, seal, tail)?;
+            validate_covered(&segments, tail)?;
             tail
         }
-        None => begin(&segments, seal)?,
+        None => begin(&segments)?,
     };
     if !options.read_only {
         settle(&segments, from)?;
@@ -83,7 +82,7 @@ pub(crate) fn recover(
         }
         None => Heads::new(Default::default(), Default::default(), options.recent_rows_max),
     };
-    let replayed = replay(&segments, seal, index, options, heads, from, &mut |_| true)?;
+    let replayed = replay(&segments, index, options, heads, from, &mut |_| true)?;
     let Replayed { heads, tail, tail_bytes, is_torn } = replayed;
     if is_torn && !options.read_only {
         cut(&segments, tail)?;
@@ -105,7 +104,6 @@ pub(crate) struct Replayed {
 /// with the bytes of each frame. The log is not changed.
 pub(crate) fn replay(
     segments: &Segments,
-    seal: Seal,
     index: &Index,
     options: &Options,
     heads: Heads,
@@ -113,7 +111,7 @@ pub(crate) fn replay(
     goes_on: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Replayed> {
     let at = from.end;
-    let mut replay = Replay { segments, seal, index, options, heads, at };
+    let mut replay = Replay { segments, index, options, heads, at };
     let (tail, tail_bytes, is_torn) = replay.run(from, goes_on)?;
     Ok(Replayed { heads: replay.heads, tail, tail_bytes, is_torn })
 }
@@ -132,22 +130,22 @@ pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result
     // Leftovers of an earlier beginning belong to nobody.
     segments.remove_from(segment::FIRST)?;
     let (needed, room) = (file::HEADER_BYTES as u64, u64::from(options.segment_bytes));
-    segments.create_with_room(segment::FIRST, needed, room, Seal::new(id).first()).map(drop)
+    segments.create_with_room(segment::FIRST, needed, room, segments.seal().first()).map(drop)
 }
 
 /// Checks that the log of a database has what an index that is otherwise unreadable says it has.
 pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()> {
     let (segments, _) = staged::readable(directory)?;
-    validate_covered(&segments, Seal::new(directory.id()), covered)
+    validate_covered(&segments, covered)
 }
 
 /// Checks that the log of a backup still reaches its recorded end.
-fn validate_witnessed(segments: &Segments, seal: Seal, recorded: Tail) -> Result<()> {
-    let Err(error) = validate_covered(segments, seal, recorded) else { return Ok(()) };
+fn validate_witnessed(segments: &Segments, recorded: Tail) -> Result<()> {
+    let Err(error) = validate_covered(segments, recorded) else { return Ok(()) };
     if !matches!(error.kind(), ErrorKind::LogBehind { .. } | ErrorKind::Damaged { .. }) {
         return Err(error);
     }
-    let mut scan = Scan::new(segments, seal, begin(segments, seal)?);
+    let mut scan = Scan::new(segments, begin(segments)?);
     let mut found = scan.tail().end;
     let broken = loop {
         match scan.next()? {
@@ -165,11 +163,11 @@ fn validate_witnessed(segments: &Segments, seal: Seal, recorded: Tail) -> Result
 }
 
 /// Checks that the log still has what is on record as its end: by the index, or by the witness.
-pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -> Result<()> {
+pub(crate) fn validate_covered(segments: &Segments, covered: Tail) -> Result<()> {
     if covered.last == Position::NONE {
-        return match segments.header(segment::FIRST)?.previous == seal.first() {
+        return match segments.header(segment::FIRST)?.previous == segments.seal().first() {
             true => Ok(()),
-            false => Err(damaged(scan::start(seal).end, "the first segment", "another")),
+            false => Err(damaged(scan::start(segments.seal()).end, "the first segment", "another")),
         };
     }
     let missing = |missing| ErrorKind::LogBehind { covered: covered.end, missing }.into();
@@ -179,7 +177,7 @@ pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -
     if segments.is_empty_at(covered.last)? {
         return Err(missing(covered.last));
     }
-    let last = (segments, seal).frame(covered.last)?;
+    let last = segments.frame(covered.last)?;
     if last.check != covered.check {
         return Err(damaged(covered.last, "the frame on record as the last", "another"));
     }
@@ -187,9 +185,9 @@ pub(crate) fn validate_covered(segments: &Segments, seal: Seal, covered: Tail) -
 }
 
 /// The start of the log: a database has its first segment before it has its marker.
-pub(crate) fn begin(segments: &Segments, seal: Seal) -> Result<Tail> {
-    let start = scan::start(seal);
-    if segments.header(segment::FIRST)?.previous != seal.first() {
+pub(crate) fn begin(segments: &Segments) -> Result<Tail> {
+    let start = scan::start(segments.seal());
+    if segments.header(segment::FIRST)?.previous != segments.seal().first() {
         return Err(damaged(start.end, "the first segment", "another"));
     }
     Ok(start)
@@ -210,7 +208,6 @@ pub(crate) fn settle(segments: &Segments, from: Tail) -> Result<()> {
 
 struct Replay<'a> {
     segments: &'a Segments,
-    seal: Seal,
     index: &'a Index,
     options: &'a Options,
     heads: Heads,
@@ -224,7 +221,7 @@ impl Replay<'_> {
         from: Tail,
         goes_on: &mut dyn FnMut(u64) -> bool,
     ) -> Result<(Tail, u64, bool)> {
-        let mut scan = Scan::new(self.segments, self.seal, from);
+        let mut scan = Scan::new(self.segments, from);
         let mut tail_bytes = 0;
         let broken = loop {
             match scan.next()? {
@@ -292,7 +289,7 @@ impl Replay<'_> {
 
     fn adopt(&mut self, adoption: &Adoption) -> Result<()> {
         let id = adoption.object;
-        let row = adopt(&(self.segments, self.seal), adoption)?;
+        let row = adopt(self.segments, adoption)?;
         let before = match self.heads.row(&id) {
             Some(before) => Some(Row::clone(before)),
             None => self.index.reading()?.row(id)?,

@@ -26,7 +26,7 @@ use crate::disk::file::Disk;
 use crate::error::loss::{Loss, LossToken, Lost, LostObject, OBJECTS_LISTED_MAX};
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{Frames, Seal};
+use crate::log::frame::Frames;
 use crate::log::segment::{Segments, Tail};
 use crate::log::writer::Sizes;
 use crate::log::{GATHER_FRAMES_MIN, Log, Writes, file, scan};
@@ -183,10 +183,10 @@ fn make(
 ) -> Result<Compared> {
     let old = Old::open(options, directory)?;
     let segments = || Segments::new(Arc::clone(&options.disk), directory.log(), directory.id());
-    let (log, seal) = (segments(), Seal::new(directory.id()));
+    let log = segments();
     log.tidy()?;
     let index = Index::open(&options.disk, new, options.index_cache_bytes, &|_| Ok(()))?.0;
-    let replayed = read(options, &log, seal, &index, &old, progress)?;
+    let replayed = read(options, &log, &index, &old, progress)?;
     let Replayed { mut heads, tail, is_torn, .. } = replayed;
     let (generation, _) = heads.begin_flush();
     index.write(&generation, tail)?;
@@ -202,7 +202,7 @@ fn make(
     };
     let old = old_index.as_ref();
     let went_elsewhere = covered.end <= tail.end;
-    let comparison = Comparison { log: (&log, seal), covered, went_elsewhere, old, new: &index };
+    let comparison = Comparison { log: &log, covered, went_elsewhere, old, new: &index };
     if comparison.is_whole(tail)? {
         if is_torn {
             recovery::cut(&log, tail)?;
@@ -225,7 +225,7 @@ fn make(
     recovery::cut(&log, tail)?;
     drop(log);
     let loss = RecordedLoss { loss: lost.loss, time: accepted.time, position: Position::NONE };
-    let position = record(options, segments(), directory.id(), tail, &loss)?;
+    let position = record(options, segments(), tail, &loss)?;
     Ok(Compared::Lost(RecordedLoss { position, ..loss }))
 }
 
@@ -234,7 +234,6 @@ fn make(
 fn read(
     options: &Options,
     log: &Segments,
-    seal: Seal,
     index: &Index,
     old: &Old,
     progress: Progress<'_>,
@@ -242,13 +241,13 @@ fn read(
     let heads = Heads::new(Default::default(), Default::default(), options.recent_rows_max);
     let is_known = matches!(old, Old::Known(_, covered) if covered.last != Position::NONE);
     if log.numbers()?.is_empty() && is_known {
-        let tail = scan::start(seal);
+        let tail = scan::start(log.seal());
         return Ok(Replayed { heads, tail, tail_bytes: 0, is_torn: false });
     }
-    let from = recovery::begin(log, seal)?;
+    let from = recovery::begin(log)?;
     recovery::settle(log, from)?;
     let (mut done, all) = (0, log.bytes_before(Position::new(u32::MAX, 0))?);
-    recovery::replay(log, seal, index, options, heads, from, &mut |bytes| {
+    recovery::replay(log, index, options, heads, from, &mut |bytes| {
         done = all.min(done + bytes);
         progress(done, all)
     })
@@ -258,7 +257,6 @@ fn read(
 fn record(
     options: &Options,
     segments: Segments,
-    id: DatabaseId,
     tail: Tail,
     loss: &RecordedLoss,
 ) -> Result<Position> {
@@ -267,7 +265,7 @@ fn record(
         group_bytes_max: options.group_bytes_max,
         gather_frames_min: GATHER_FRAMES_MIN,
     };
-    let log = Log::start(segments, id, tail, sizes, Writes::Caller)?;
+    let log = Log::start(segments, tail, sizes, Writes::Caller)?;
     let mut body = Body::default();
     body.event(&Event::Loss(*loss));
     let pushed = log.push(&body.0, blake3::hash(&body.0), Box::new(drop));
@@ -309,7 +307,7 @@ impl Old {
 
 /// The old index beside the log, and the new one made from it.
 struct Comparison<'a> {
-    log: (&'a Segments, Seal),
+    log: &'a Segments,
     covered: Tail,
     /// True if the log continues differently behind the covered end: a log that is not whole
     /// diverged.
@@ -364,7 +362,7 @@ impl Comparison<'_> {
     ) -> Result<bool> {
         let Some(Ok(old)) = self.old.map(Index::reading) else { return Ok(false) };
         let new = self.new.reading()?;
-        let all = self.log.0.bytes_before(Position::new(u32::MAX, 0))?;
+        let all = self.log.bytes_before(Position::new(u32::MAX, 0))?;
         let mut last = None;
         loop {
             if !progress(all, all) {

@@ -217,10 +217,10 @@ impl Outbox<'_> {
     /// Reads on to the next frame that has outputs.
     fn read(&mut self) -> Result<()> {
         let durable = self.inner.log.durable();
-        let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
+        let segments = self.inner.log.segments();
         let tail = match self.tail {
             Some(tail) => tail,
-            None => match scan::before(segments, seal, self.from.position)? {
+            None => match scan::before(segments, self.from.position)? {
                 Some(tail) => tail,
                 None => {
                     let number = self.from.position.segment().max(segment::FIRST);
@@ -229,7 +229,7 @@ impl Outbox<'_> {
             },
         };
         // Made anew: bytes that were read ahead may have been overwritten since.
-        let mut scan = Scan::new(segments, seal, tail);
+        let mut scan = Scan::new(segments, tail);
         while self.ready.is_empty() && scan.tail().end < durable {
             let frame = match scan.next()? {
                 Next::Frame(frame) => frame,
@@ -292,10 +292,10 @@ impl Inner {
         let Some(first) = outboxes.iter().map(|outbox| outbox.place).min() else {
             return Ok(outboxes);
         };
-        let (segments, seal, durable) = (self.log.segments(), self.log.seal(), self.log.durable());
+        let (segments, durable) = (self.log.segments(), self.log.durable());
         let number = first.position.segment().max(segment::FIRST);
         let start = Tail::of_segment(number, segments.header(number)?.previous);
-        let mut scan = Scan::new(segments, seal, start);
+        let mut scan = Scan::new(segments, start);
         while scan.tail().end < durable {
             let frame = match scan.next()? {
                 Next::Frame(frame) => frame,

@@ -11,7 +11,7 @@ use crate::disk::file::DiskFile;
 use crate::error::Result;
 use crate::error::position::Position;
 use crate::log::frame;
-use crate::log::frame::{Frame, Frames, Seal, damaged, placed};
+use crate::log::frame::{Frame, Frames, damaged, placed};
 use crate::log::scan;
 use crate::log::segment::{Segment, Segments, Tail};
 use crate::record::version::Staged;
@@ -74,7 +74,6 @@ impl Contents {
 /// records it reads only the heads.
 pub(crate) fn count_on(
     segments: &Segments,
-    seal: Seal,
     mut tail: Tail,
     mut contents: Contents,
     end: Position,
@@ -92,7 +91,7 @@ pub(crate) fn count_on(
         }
         match segments.segment(number)? {
             Segment::Plain(file) => {
-                let mut plain = Plain { segments, seal, file, number, window: Vec::new(), at: 0 };
+                let mut plain = Plain { segments, file, number, window: Vec::new(), at: 0 };
                 while u64::from(tail.end.offset()) < stop {
                     tail = plain.frame(tail, &mut contents)?;
                 }
@@ -114,12 +113,12 @@ pub(crate) fn count_on(
 /// # Errors
 ///
 /// Damage of that frame, if there is none at its place too.
-pub(crate) fn ends_at((segments, seal): (&Segments, Seal), tail: Tail) -> Result<bool> {
+pub(crate) fn ends_at(segments: &Segments, tail: Tail) -> Result<bool> {
     let Tail { end, last, check } = tail;
     if last == Position::NONE {
-        return Ok(tail == scan::start(seal));
+        return Ok(tail == scan::start(segments.seal()));
     }
-    let frame = (segments, seal).frame(last)?;
+    let frame = segments.frame(last)?;
     let length = match segments.segment(last.segment())? {
         Segment::Plain(_) => frame.body.len() as u64,
         // The frame may have had more records.
@@ -143,7 +142,6 @@ pub(crate) fn ends_at((segments, seal): (&Segments, Seal), tail: Tail) -> Result
 /// A segment that is not packed, read in windows.
 struct Plain<'a> {
     segments: &'a Segments,
-    seal: Seal,
     file: Arc<dyn DiskFile>,
     number: u32,
     window: Vec<u8>,
@@ -158,7 +156,8 @@ impl Plain<'_> {
         let missing = || damaged(tail.end, "a frame header", "other bytes");
         let bytes = self.bytes(start, frame::HEADER_BYTES)?;
         let header = bytes.first_chunk().copied();
-        let header = header.and_then(|header| self.seal.decode(&header)).ok_or_else(missing)?;
+        let header = header.and_then(|header| self.segments.seal().decode(&header));
+        let header = header.ok_or_else(missing)?;
         let behind = Tail::behind(&header, tail.end);
         let (mut at, end) = (start + frame::HEADER_BYTES as u64, u64::from(behind.end.offset()));
         contents.frame_count += 1;

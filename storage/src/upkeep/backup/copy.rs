@@ -15,7 +15,7 @@ use crate::disk::directory::{Directory, stage_file, sync_directory, temporary};
 use crate::disk::file::DiskFile;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{Check, Seal, damaged};
+use crate::log::frame::{Check, damaged};
 use crate::log::pack::Pack;
 use crate::log::pack::writer::PackWriter;
 use crate::log::scan::{Next, Scan};
@@ -34,7 +34,6 @@ pub(super) type Short<'a> = &'a dyn Fn(Tail) -> Result<()>;
 /// A log and where it is copied to.
 pub(super) struct LogCopy<'a> {
     source: &'a Segments,
-    seal: Seal,
     target: &'a Directory,
     /// True if nobody opens the target before everything is there.
     is_new: bool,
@@ -109,11 +108,9 @@ impl<'a> LogCopy<'a> {
         let there = Segments::new(Arc::clone(target.disk()), target.log(), target.id());
         let bytes_count = source.bytes_before(limit.unwrap_or(Position::new(u32::MAX, 0)))?;
         let (copied, staged, outdated) = Default::default();
-        let seal = Seal::new(target.id());
         let verify = Verify { from: FIRST, bytes: 0 };
         Ok(LogCopy {
             source,
-            seal,
             target,
             is_new,
             there,
@@ -139,8 +136,9 @@ impl<'a> LogCopy<'a> {
     /// Copies frames that the target lacks, unless the log is too `short`; returns its end. The
     /// target has them once [`LogCopy::keep`] gives the copied files their names.
     pub(super) fn extend(&mut self, short: Short<'_>) -> Result<Tail> {
-        if self.source.header(FIRST)?.previous != self.seal.first() {
-            return Err(damaged(scan::start(self.seal).end, "the first segment", "another"));
+        let seal = self.source.seal();
+        if self.source.header(FIRST)?.previous != seal.first() {
+            return Err(damaged(scan::start(seal).end, "the first segment", "another"));
         }
         self.there.tidy()?;
         let (mut number, mut seam) = (FIRST, None);
@@ -158,7 +156,7 @@ impl<'a> LogCopy<'a> {
             self.witness(tail)?;
             seam = Some(tail);
         } else {
-            self.witness(scan::start(self.seal))?;
+            self.witness(scan::start(seal))?;
         }
         let tail = loop {
             let tail = self.segment(number, seam.take(), short)?;
@@ -249,7 +247,7 @@ impl<'a> LogCopy<'a> {
             Segment::Packed(pack) => return pack.pass(|_, _| Ok(())).map(drop),
         };
         let previous = self.there.header(number)?.previous;
-        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
+        let mut passage = Passage::new(self.source.seal(), Tail::of_segment(number, previous));
         passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
         let tail = passage.tail();
         let is_whole = u64::from(tail.end.offset()) == self.there.length(&*file, number)?
@@ -278,7 +276,7 @@ impl<'a> LogCopy<'a> {
     /// Compares the last segment that the target has; returns the end of its frames.
     fn seam(&mut self, number: u32, short: Short<'_>) -> Result<Tail> {
         let previous = self.of_target(self.there.header(number))?.previous;
-        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
+        let mut passage = Passage::new(self.source.seal(), Tail::of_segment(number, previous));
         let tail = match self.of_target(self.there.segment(number))? {
             Segment::Plain(file) => {
                 passage.read(&self.there, &*file, u64::MAX, |_, _| Ok(()))?;
@@ -302,7 +300,7 @@ impl<'a> LogCopy<'a> {
     /// The end of the frames of the pack that the target has last: a backup was cut short behind
     /// it. One that is damaged is copied again.
     fn end_of_pack(&mut self, number: u32, start: Tail) -> Result<Tail> {
-        let mut scan = Scan::new(&self.there, self.seal, start);
+        let mut scan = Scan::new(&self.there, start);
         let broken = loop {
             match scan.next()? {
                 Next::Frame(_) => {}
@@ -328,7 +326,7 @@ impl<'a> LogCopy<'a> {
                 let mut bytes = [0; frame::HEADER_BYTES];
                 let offset = u64::from(place.offset());
                 self.source.read(&*file, place.segment(), offset, &mut bytes)?;
-                self.seal.decode(&bytes)
+                self.source.seal().decode(&bytes)
             }
             Segment::Packed(pack) => match pack.frame(place.offset()) {
                 Err(error) if matches!(error.kind(), ErrorKind::Io { .. }) => return Err(error),
@@ -424,7 +422,7 @@ impl<'a> LogCopy<'a> {
         let previous = self.source.header(number)?.previous;
         let limit = self.limit_in(number).unwrap_or(u64::MAX);
         let before = self.copied.bytes;
-        let mut passage = Passage::new(self.seal, Tail::of_segment(number, previous));
+        let mut passage = Passage::new(self.source.seal(), Tail::of_segment(number, previous));
         let source = self.source;
         let read = passage.read(source, file, limit, |bytes, at| {
             self.report(before + at)?;
@@ -473,7 +471,7 @@ impl<'a> LogCopy<'a> {
     fn cut(&mut self, number: u32, pack: &Pack, short: Short<'_>) -> Result<Tail> {
         let limit = self.limit_in(number).unwrap_or(u64::from(pack.end()));
         let mut tail = Tail::of_segment(number, pack.previous());
-        let mut scan = Scan::new(self.source, self.seal, tail);
+        let mut scan = Scan::new(self.source, tail);
         let (file, id, before) =
             (File { number, is_pack: true }, self.target.id(), self.copied.bytes);
         let failed = |error| Error::io("write", error).at(file.path(self.target));

@@ -15,7 +15,6 @@ use std::sync::Arc;
 use crate::disk::directory::{Access, Directory};
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::Seal;
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segments, Tail};
 use crate::options::Options;
@@ -156,7 +155,6 @@ fn restore(
     let id = |log| id_of_log(disk, log);
     let (source, marker) = Directory::open_by_log(Arc::clone(disk), from, access, id)?;
     let (segments, witness) = staged::readable(&source)?;
-    let seal = Seal::new(source.id());
     let of_source = |error: Error| error.at(from);
     Directory::require_free(&**disk, to)?;
     Directory::require_no_backup(&**disk, to)?;
@@ -169,7 +167,7 @@ fn restore(
     let (witness, known) = known(options, &source, witness)?;
     let all = segments.bytes_before(Position::new(u32::MAX, 0)).map_err(of_source)?;
     let goes_on = &mut || progress(0, all);
-    let survey = Survey::run((&segments, seal), what.until, known, goes_on).map_err(of_source)?;
+    let survey = Survey::run(&segments, what.until, known, goes_on).map_err(of_source)?;
     let found = decide(survey, what, witness, known).map_err(of_source)?;
     let Found { wanted, limit, left_out, pruned } = found;
     let was_there = disk.exists(to).map_err(|error| Error::io("read", error).at(to))?;
@@ -182,7 +180,7 @@ fn restore(
             .remove_from(FIRST)
             .and_then(|()| LogCopy::new(&segments, &target, true, limit, progress))
             .and_then(|mut copy| {
-                let short = |tail| is_end(&segments, seal, tail, limit);
+                let short = |tail| is_end(&segments, tail, limit);
                 Ok((copy.extend(&short)?, copy.keep(None, &short)?))
             });
         let copied = copied.map_err(of_source).inspect_err(|_| target.undo(was_there))?;
@@ -262,8 +260,8 @@ fn known(
 
 /// Decides about a log whose frames end at `tail`, and not at the limit: a torn end is left out, as
 /// when a database is opened.
-fn is_end(segments: &Segments, seal: Seal, tail: Tail, limit: Option<Position>) -> Result<()> {
-    let mut scan = Scan::new(segments, seal, tail);
+fn is_end(segments: &Segments, tail: Tail, limit: Option<Position>) -> Result<()> {
+    let mut scan = Scan::new(segments, tail);
     match scan.next()? {
         // The limit is in it.
         Next::Frame(_) => {}

@@ -22,7 +22,6 @@ use std::sync::Arc;
 
 use crate::disk::directory::{Directory, keep_file, remove_temporary, sync_directory, temporary};
 use crate::error::Result;
-use crate::log::frame::Seal;
 use crate::log::segment::{FIRST, Segments, Tail};
 use crate::log::{file, pack};
 use crate::upkeep::backup::contents::ends_at;
@@ -111,7 +110,7 @@ fn log(directory: &Directory) -> Segments {
 fn staged(directory: &Directory) -> Result<Option<(Segments, Witness)>> {
     let Some(witness) = Witness::staged_of_backup(directory)? else { return Ok(None) };
     let segments = log(directory).with_staged();
-    let is_whole = has_all((&segments, Seal::new(directory.id())), witness.tail);
+    let is_whole = has_all(&segments, witness.tail);
     let is_whole = is_whole.or_else(|error| match error.is_of_bytes() {
         true => Ok(false),
         false => Err(error),
@@ -121,7 +120,7 @@ fn staged(directory: &Directory) -> Result<Option<(Segments, Witness)>> {
 
 /// Returns whether a log has all of its segments up to an end, and the last frame before it, and
 /// its staged files can be opened.
-fn has_all((segments, seal): (&Segments, Seal), tail: Tail) -> Result<bool> {
+fn has_all(segments: &Segments, tail: Tail) -> Result<bool> {
     let numbers = segments.numbers()?;
     if !(FIRST..=tail.end.segment()).all(|number| numbers.binary_search(&number).is_ok()) {
         return Ok(false);
@@ -130,5 +129,5 @@ fn has_all((segments, seal): (&Segments, Seal), tail: Tail) -> Result<bool> {
     for (number, _) in segments.staged_files()? {
         segments.header(number)?;
     }
-    ends_at((segments, seal), tail)
+    ends_at(segments, tail)
 }

@@ -19,7 +19,7 @@ use object::header::Header;
 
 use crate::error::pruned::{LISTED_MAX, PrunedObject};
 use crate::error::{ErrorKind, Result};
-use crate::log::frame::{Frame, Seal, placed};
+use crate::log::frame::{Frame, placed};
 use crate::log::segment::Segments;
 use crate::read::memory::sources;
 use crate::read::version::read_commit;
@@ -102,7 +102,7 @@ impl States {
     }
 
     /// The objects that have no state.
-    pub(crate) fn missing(&self, log: (&Segments, Seal)) -> Result<BTreeSet<ObjectId>> {
+    pub(crate) fn missing(&self, log: &Segments) -> Result<BTreeSet<ObjectId>> {
         let mut missing = BTreeSet::new();
         for (id, known) in &self.0 {
             if known.is_missing(*id, log)? {
@@ -113,7 +113,7 @@ impl States {
     }
 
     /// Returns whether an object has no state.
-    pub(crate) fn is_missing(&self, id: ObjectId, log: (&Segments, Seal)) -> Result<bool> {
+    pub(crate) fn is_missing(&self, id: ObjectId, log: &Segments) -> Result<bool> {
         self.0.get(&id).map_or(Ok(false), |known| known.is_missing(id, log))
     }
 
@@ -129,14 +129,14 @@ impl States {
 }
 
 impl Trimmed {
-    fn is_missing(&self, id: ObjectId, log: (&Segments, Seal)) -> Result<bool> {
+    fn is_missing(&self, id: ObjectId, log: &Segments) -> Result<bool> {
         let Some(newest) = self.newest.filter(|newest| newest.seq < self.kept_from) else {
             return Ok(false);
         };
         if newest.is_trimmed {
             return Ok(true);
         }
-        let read = read_commit(&log, newest.link).and_then(|stored| sources(&log, id, &stored));
+        let read = read_commit(log, newest.link).and_then(|stored| sources(log, id, &stored));
         match read {
             Ok(_) => Ok(false),
             Err(error) if matches!(error.kind(), ErrorKind::Pruned { .. }) => Ok(true),

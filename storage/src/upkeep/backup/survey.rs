@@ -18,7 +18,7 @@ use crate::error::disorder::Disorder;
 use crate::error::position::Position;
 use crate::error::pruned::StatesPruned;
 use crate::error::{ErrorKind, Result};
-use crate::log::frame::{Frame, Seal, damaged};
+use crate::log::frame::{Frame, damaged};
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{Segments, Tail};
 use crate::upkeep::backup::contents::Contents;
@@ -66,7 +66,7 @@ pub(super) struct Part {
 
 /// The content of a log, and of the wanted part of it.
 pub(super) struct Survey<'a> {
-    log: (&'a Segments, Seal),
+    log: &'a Segments,
     until: Until,
     known: Option<Known>,
     /// All that was read so far.
@@ -91,12 +91,12 @@ pub(super) struct Survey<'a> {
 impl<'a> Survey<'a> {
     /// Reads a log as far as it takes, or until `goes_on` returns that it should stop.
     pub(super) fn run(
-        log: (&'a Segments, Seal),
+        log: &'a Segments,
         until: Until,
         known: Option<Known>,
         goes_on: &mut dyn FnMut() -> bool,
     ) -> Result<Survey<'a>> {
-        let tail = recovery::begin(log.0, log.1)?;
+        let tail = recovery::begin(log)?;
         let all = Part { contents: Contents::default(), time: None, beyond: 0, tail };
         let mut survey = Survey {
             log,
@@ -130,7 +130,7 @@ impl<'a> Survey<'a> {
     }
 
     fn read(&mut self, goes_on: &mut dyn FnMut() -> bool) -> Result<()> {
-        let mut scan = Scan::new(self.log.0, self.log.1, self.all.tail);
+        let mut scan = Scan::new(self.log, self.all.tail);
         let mut start = self.all.tail.end;
         let broken = loop {
             match scan.next()? {
@@ -154,10 +154,10 @@ impl<'a> Survey<'a> {
                 self.end_at(place, start, Some(place))
             }
             Until::Position(place) => {
-                is_torn(self.log.0, &mut scan, broken)?;
+                is_torn(self.log, &mut scan, broken)?;
                 self.end_at(place, start, None)
             }
-            Until::End | Until::Time(_) => is_torn(self.log.0, &mut scan, broken).map(drop),
+            Until::End | Until::Time(_) => is_torn(self.log, &mut scan, broken).map(drop),
         }
     }
 
@@ -247,7 +247,7 @@ impl<'a> Survey<'a> {
         &mut self,
         mut missing: BTreeSet<ObjectId>,
     ) -> Result<Option<(Position, Option<u64>)>> {
-        let mut scan = Scan::new(self.log.0, self.log.1, self.wanted().tail);
+        let mut scan = Scan::new(self.log, self.wanted().tail);
         let mut newest = self.wanted().time;
         while let Next::Frame(frame) = scan.next()? {
             newest = Contents::default().add(&frame)?.or(newest);

@@ -22,8 +22,8 @@ pub(super) fn frames(
     end: Tail,
     mut each: impl FnMut(Result<Frame>) -> Result<ControlFlow<()>>,
 ) -> Result<()> {
-    let (segments, seal) = (inner.log.segments(), inner.log.seal());
-    let mut scan = Scan::new(segments, seal, scan::start(seal));
+    let segments = inner.log.segments();
+    let mut scan = Scan::new(segments, scan::start(segments.seal()));
     while scan.tail().end < end.end {
         let found = match scan.next() {
             Ok(Next::Frame(frame)) => Ok(frame),

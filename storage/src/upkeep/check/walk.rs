@@ -150,9 +150,9 @@ impl<'a> Walk<'a> {
     }
 
     fn start(&mut self) {
-        let (segments, seal) = (self.inner.log.segments(), self.inner.log.seal());
+        let segments = self.inner.log.segments();
         match segments.header(segment::FIRST) {
-            Ok(header) if header.previous == seal.first() => {}
+            Ok(header) if header.previous == segments.seal().first() => {}
             Ok(_) => {
                 let place = Position::new(segment::FIRST, 32);
                 self.find(damaged(place, "the start of the log", "another check"));
