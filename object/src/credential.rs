@@ -19,7 +19,7 @@ use crate::codec::Write as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{self, BatchRoot, LeafHash, ObjectId, SessionId, VersionHash};
 use crate::limits::SIGNATURES_MAX;
-use crate::request::{Request, put_dsse};
+use crate::request::{Claims, Request, put_dsse};
 pub use batch::{Batch, Place};
 pub use host::Host;
 pub use memo::Memo;
@@ -224,11 +224,16 @@ impl Credential {
         request.signed_bytes(object, self.nonce, self.expires, self.parent)
     }
 
+    /// Returns the claims of an input to `object`.
+    fn claims(&self, object: ObjectId) -> Claims {
+        let Credential { nonce, expires, parent, .. } = *self;
+        Claims { object, nonce, expires, parent }
+    }
+
     /// Returns the leaf of `request` to `object` in a batch.
     fn leaf(&self, object: ObjectId, request: &Request) -> LeafHash {
-        let terms = (object, self.nonce, self.expires, self.parent);
         let mut bytes = Vec::with_capacity(256);
-        request.put_signed_body(&mut bytes, terms);
+        request.put_signed_body(&mut bytes, self.claims(object));
         LeafHash::of(&bytes)
     }
 }

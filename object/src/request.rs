@@ -16,9 +16,14 @@ use crate::message::Origin;
 /// The payload type that signatures are bound to.
 const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
 
-/// The terms that a signature covers beside the request: the object, the nonce, the expiry and the
-/// parent.
-pub(crate) type Terms = (ObjectId, u64, u64, Option<VersionHash>);
+/// The claims that a signature covers beside the request.
+#[derive(Clone, Copy)]
+pub(crate) struct Claims {
+    pub(crate) object: ObjectId,
+    pub(crate) nonce: u64,
+    pub(crate) expires: u64,
+    pub(crate) parent: Option<VersionHash>,
+}
 
 /// The kinds of request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -168,21 +173,21 @@ impl Request {
         parent: Option<VersionHash>,
     ) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
-        self.put_signed(&mut bytes, SIGNED_TYPE, (object, nonce, expires, parent));
+        self.put_signed(&mut bytes, SIGNED_TYPE, Claims { object, nonce, expires, parent });
         bytes
     }
 
     /// Appends the bytes to sign, as a payload of the type `ty`.
-    pub(crate) fn put_signed(&self, to: &mut impl Write, ty: &str, terms: Terms) {
+    pub(crate) fn put_signed(&self, to: &mut impl Write, ty: &str, claims: Claims) {
         let mut length = Length::default();
-        self.put_signed_body(&mut length, terms);
+        self.put_signed_body(&mut length, claims);
         put_dsse(to, ty, length.0);
-        self.put_signed_body(to, terms);
+        self.put_signed_body(to, claims);
     }
 
     /// Appends the bytes to sign, without their type.
-    pub(crate) fn put_signed_body(&self, to: &mut impl Write, terms: Terms) {
-        let (object, nonce, expires, parent) = terms;
+    pub(crate) fn put_signed_body(&self, to: &mut impl Write, claims: Claims) {
+        let Claims { object, nonce, expires, parent } = claims;
         to.put(&object.0).put_u64(nonce).put_u64(expires);
         to.put(&parent.unwrap_or(VersionHash::NONE).0);
         self.encode_into(to);

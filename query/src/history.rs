@@ -86,7 +86,7 @@ impl VersionEntry {
     ///
     /// [`Object`](storage::ErrorKind::Object) when a payload does not decode.
     pub fn decode(stored: &StoredCommit) -> Result<VersionEntry> {
-        let decode = |payloads: storage::Payloads<'_>| -> Result<Payloads> {
+        let decode = |payloads: storage::PayloadBytes<'_>| -> Result<Payloads> {
             let input = Input::decode(payloads.input)?;
             let effects = Effects::decode(payloads.effects)?;
             let admission = Admission::decode(payloads.admission)?;

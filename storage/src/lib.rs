@@ -35,14 +35,14 @@ pub use read::lineage::{
 };
 pub use read::messages::{DeadLetter, SentMessage};
 pub use read::names::{DoubtfulName, ID_DIGITS_MIN, Resolved, require_name};
-pub use read::one::{Loaded, Version};
+pub use read::one::{ObjectState, Version};
 pub use read::version::{CompleteCommit, StoredCommit};
 pub use record::BlobHash;
 pub use record::loss::RecordedLoss;
 pub use record::mark::OutboxPlace;
 pub use record::message::{Fate, MessageId, Sending, Taking};
 pub use record::retention::Retention;
-pub use record::version::Payloads;
+pub use record::version::PayloadBytes;
 pub use rows::info::ObjectInfo;
 pub use store::{Stats, Store};
 pub use upkeep::backup::contents::Contents;

@@ -55,7 +55,7 @@ pub struct Mutex<T, R>(parking_lot::Mutex<T>, PhantomData<fn() -> R>);
 /// The value of a [`Mutex`] that is held.
 pub struct MutexGuard<'a, T, R: Rank> {
     guard: parking_lot::MutexGuard<'a, T>,
-    _held: Held<R>,
+    _held: HeldRank<R>,
 }
 
 /// A lock of a rank that several threads hold at a time to read.
@@ -64,13 +64,13 @@ pub struct RwLock<T, R>(parking_lot::RwLock<T>, PhantomData<fn() -> R>);
 /// The value of an [`RwLock`] that is held to read.
 pub struct ReadGuard<'a, T, R: Rank> {
     guard: parking_lot::RwLockReadGuard<'a, T>,
-    _held: Held<R>,
+    _held: HeldRank<R>,
 }
 
 /// The value of an [`RwLock`] that is held to write.
 pub struct WriteGuard<'a, T, R: Rank> {
     guard: parking_lot::RwLockWriteGuard<'a, T>,
-    _held: Held<R>,
+    _held: HeldRank<R>,
 }
 
 /// A condition that threads wait for; they let go of their [`Mutex`] meanwhile.
@@ -86,7 +86,7 @@ impl<T, R: Rank> Mutex<T, R> {
     /// Waits until nobody holds it.
     #[inline]
     pub fn lock(&self) -> MutexGuard<'_, T, R> {
-        let _held = Held::waiting();
+        let _held = HeldRank::waiting();
         MutexGuard { guard: self.0.lock(), _held }
     }
 
@@ -94,7 +94,7 @@ impl<T, R: Rank> Mutex<T, R> {
     #[inline]
     pub fn try_lock(&self) -> Option<MutexGuard<'_, T, R>> {
         let guard = self.0.try_lock()?;
-        Some(MutexGuard { guard, _held: Held::new() })
+        Some(MutexGuard { guard, _held: HeldRank::new() })
     }
 }
 
@@ -102,14 +102,14 @@ impl<T, R: Rank> RwLock<T, R> {
     /// Waits until nobody holds it to write.
     #[inline]
     pub fn read(&self) -> ReadGuard<'_, T, R> {
-        let _held = Held::waiting();
+        let _held = HeldRank::waiting();
         ReadGuard { guard: self.0.read(), _held }
     }
 
     /// Waits until nobody holds it.
     #[inline]
     pub fn write(&self) -> WriteGuard<'_, T, R> {
-        let _held = Held::waiting();
+        let _held = HeldRank::waiting();
         WriteGuard { guard: self.0.write(), _held }
     }
 }
@@ -150,7 +150,7 @@ impl Condvar {
 }
 
 /// A record that this thread holds a lock of a rank.
-struct Held<R: Rank>(PhantomData<fn() -> R>);
+struct HeldRank<R: Rank>(PhantomData<fn() -> R>);
 
 #[cfg(debug_assertions)]
 thread_local! {
@@ -160,10 +160,10 @@ thread_local! {
     };
 }
 
-impl<R: Rank> Held<R> {
+impl<R: Rank> HeldRank<R> {
     /// A lock that the thread is about to wait for, which must be below all that it holds.
     #[inline]
-    fn waiting() -> Held<R> {
+    fn waiting() -> HeldRank<R> {
         #[cfg(debug_assertions)]
         HELD.with_borrow(|held| {
             let lowest = held.iter().max_by_key(|(number, _)| number);
@@ -176,20 +176,20 @@ impl<R: Rank> Held<R> {
                 panic!("the lock of {of} ({wanted}) is waited for under that of {name} ({number})");
             }
         });
-        Held::new()
+        HeldRank::new()
     }
 
     /// A lock that the thread has.
     #[inline]
-    fn new() -> Held<R> {
+    fn new() -> HeldRank<R> {
         #[cfg(debug_assertions)]
         HELD.with_borrow_mut(|held| held.push((R::NUMBER, R::NAME)));
-        Held(PhantomData)
+        HeldRank(PhantomData)
     }
 }
 
 #[cfg(debug_assertions)]
-impl<R: Rank> Drop for Held<R> {
+impl<R: Rank> Drop for HeldRank<R> {
     fn drop(&mut self) {
         // A thread that ends has nothing left to be out of order with.
         let _ended = HELD.try_with(|held| {

@@ -86,8 +86,8 @@ pub(crate) struct Inner {
     /// Locked while segments are replaced by packs.
     pub(crate) compacting: Mutex<(), rank::Compacting>,
     bases: Mutex<HashMap<BaseHash, Weak<BaseImage>>, rank::Bases>,
-    wish: Mutex<Wish, rank::Wish>,
-    wished: Condvar,
+    request: Mutex<Request, rank::Request>,
+    requested: Condvar,
     pub(crate) directory: Directory,
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct Opened {
 
 /// The next task of the indexer's thread.
 #[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
-enum Wish {
+enum Request {
     #[default]
     Nothing,
     Write,
@@ -133,8 +133,8 @@ impl Store {
             importing: Mutex::default(),
             compacting: Mutex::default(),
             bases: Mutex::default(),
-            wish: Mutex::default(),
-            wished: Condvar::new(),
+            request: Mutex::default(),
+            requested: Condvar::new(),
             directory,
         });
         let indexer = match threads {
@@ -278,7 +278,7 @@ impl Store {
             Indexer::Closed => return Ok(()),
             Indexer::None => Ok(()),
             Indexer::Thread(thread) => {
-                self.inner.wish(Wish::Stop);
+                self.inner.request(Request::Stop);
                 let panicked = |_| std::io::Error::other("it panicked");
                 let joined = thread.join().map_err(panicked);
                 joined.map_err(|error| Error::io("the indexer's thread", error))
@@ -326,9 +326,9 @@ pub(crate) struct FoundRow {
 }
 
 impl Inner {
-    fn wish(&self, wish: Wish) {
-        *self.wish.lock() = wish;
-        self.wished.notify_one();
+    fn request(&self, request: Request) {
+        *self.request.lock() = request;
+        self.requested.notify_one();
     }
 
     /// Returns how far the index is behind, relative to its limit: above 1 it is written soon,
@@ -347,10 +347,10 @@ impl Inner {
         if behind > here {
             self.checkpoint_when(|heads| self.behind(heads.recent_count()) > here)?;
         } else if behind > 1.0 {
-            let mut wish = self.wish.lock();
-            if *wish == Wish::Nothing {
-                *wish = Wish::Write;
-                self.wished.notify_one();
+            let mut request = self.request.lock();
+            if *request == Request::Nothing {
+                *request = Request::Write;
+                self.requested.notify_one();
             }
         }
         Ok(())
@@ -359,15 +359,15 @@ impl Inner {
     /// The indexer's thread: writes the index when asked to, until it fails or is to stop.
     fn write_behind(&self) {
         loop {
-            let mut wish = self.wish.lock();
-            while *wish == Wish::Nothing {
-                self.wished.wait(&mut wish);
+            let mut request = self.request.lock();
+            while *request == Request::Nothing {
+                self.requested.wait(&mut request);
             }
-            match *wish {
-                Wish::Stop => return,
-                _ => *wish = Wish::Nothing,
+            match *request {
+                Request::Stop => return,
+                _ => *request = Request::Nothing,
             }
-            drop(wish);
+            drop(request);
             if let Err(error) = self.checkpoint() {
                 tracing::error!(%error, "the index is written no more");
                 return;

@@ -63,29 +63,29 @@ impl<'a> Batch<'a> {
             return Err(ErrorKind::NotSigned { what: "batch" }.into());
         }
         let mut calls = Vec::with_capacity(self.calls.len());
-        for Call { request, keys, session, terms } in self.calls {
-            let object = terms.object;
+        for Call { request, keys, session, envelope } in self.calls {
+            let object = envelope.object;
             let about = |error: Error| error.about(object);
             if !keys.is_empty() || session.is_some() {
                 return Err(about(ErrorKind::TwoCredentials { other: "batch" }.into()));
             }
-            let (time, expires) = terms.times(&self.keys).map_err(about)?;
-            calls.push((terms, request.map_err(about)?, time, expires));
+            let (time, expires) = envelope.times(&self.keys).map_err(about)?;
+            calls.push((envelope, request.map_err(about)?, time, expires));
         }
         // Kept until the inputs are posted.
         let mut nonces = Nonces::lock(calls.iter().filter_map(|call| call.0.last_issued()));
         let whose: Vec<Whose> = self.keys.iter().map(|key| Whose::Key(key.public())).collect();
         let mut batch = credential::Batch::new();
-        for (terms, request, _, expires) in &calls {
-            let credential = terms.credential(*expires, &whose, &mut nonces);
-            batch.push(terms.object, request, credential.map_err(|it| it.about(terms.object))?);
+        for (envelope, request, _, expires) in &calls {
+            let credential = envelope.credential(*expires, &whose, &mut nonces);
+            batch.push(envelope.object, request, credential.map_err(|it| it.about(envelope.object))?);
         }
         let credentials = batch.sign(&self.keys)?;
         let signed = calls.into_iter().zip(credentials);
-        let posted = signed.map(|((terms, request, time, _), credential)| {
-            let input = terms.input(request, time, Some(credential));
-            let posted = input.and_then(|input| terms.post(input));
-            posted.unwrap_or_else(|error| Pending::failed(error.about(terms.object)))
+        let posted = signed.map(|((envelope, request, time, _), credential)| {
+            let input = envelope.input(request, time, Some(credential));
+            let posted = input.and_then(|input| envelope.post(input));
+            posted.unwrap_or_else(|error| Pending::failed(error.about(envelope.object)))
         });
         Ok(posted.collect())
     }

@@ -35,12 +35,12 @@ pub struct Call<'a> {
     pub(crate) request: Result<Request>,
     pub(crate) keys: Vec<&'a SigningKey>,
     pub(crate) session: Option<&'a Session>,
-    pub(crate) terms: Terms<'a>,
+    pub(crate) envelope: Envelope<'a>,
 }
 
-/// The terms of a call, beside its request and its signers.
+/// The envelope of a call: what there is beside its request and its signers.
 #[derive(Debug)]
-pub(crate) struct Terms<'a> {
+pub(crate) struct Envelope<'a> {
     shared: &'a Shared,
     pub(crate) object: ObjectId,
     nonce: Option<u64>,
@@ -54,8 +54,9 @@ impl<'a> Call<'a> {
     pub(crate) fn new(shared: &'a Shared, object: ObjectId, request: Result<Request>) -> Call<'a> {
         let (keys, session, nonce, expires, parent, durability) = Default::default();
         let even_if_ahead = false;
-        let terms = Terms { shared, object, nonce, expires, parent, durability, even_if_ahead };
-        Call { request, keys, session, terms }
+        let envelope =
+            Envelope { shared, object, nonce, expires, parent, durability, even_if_ahead };
+        Call { request, keys, session, envelope }
     }
 
     /// Signs the input with `key`; call it again for each further signer.
@@ -75,7 +76,7 @@ impl<'a> Call<'a> {
     /// the microseconds since 1970, or one more than the last that was issued here or that the
     /// object remembers of them.
     pub fn nonce(mut self, nonce: u64) -> Call<'a> {
-        self.terms.nonce = Some(nonce);
+        self.envelope.nonce = Some(nonce);
         self
     }
 
@@ -83,13 +84,13 @@ impl<'a> Call<'a> {
     /// minutes after the clock's time or the object's, whichever is later, or seven days if the
     /// object requires more, because many keys sign on it; in a session not after its end.
     pub fn expires(mut self, time: u64) -> Call<'a> {
-        self.terms.expires = Some(time);
+        self.envelope.expires = Some(time);
         self
     }
 
     /// Sets the only version that the input may follow; the signature covers it.
     pub fn parent(mut self, version: VersionHash) -> Call<'a> {
-        self.terms.parent = Some(version);
+        self.envelope.parent = Some(version);
         self
     }
 
@@ -98,7 +99,7 @@ impl<'a> Call<'a> {
     /// wakes that are due by the clock run before it. Without, it ends in
     /// [`Ahead`](crate::ErrorKind::Ahead).
     pub fn even_if_ahead(mut self) -> Call<'a> {
-        self.terms.even_if_ahead = true;
+        self.envelope.even_if_ahead = true;
         self
     }
 
@@ -116,7 +117,7 @@ impl<'a> Call<'a> {
     /// # }
     /// ```
     pub fn durability(mut self, durability: Durability) -> Call<'a> {
-        self.terms.durability = durability;
+        self.envelope.durability = durability;
         self
     }
 
@@ -131,19 +132,19 @@ impl<'a> Call<'a> {
     /// have, or more of them than an input may have, and [`Limit`](crate::ErrorKind::Limit) for
     /// more than the database takes.
     pub fn submit(self) -> Result<Pending> {
-        let object = self.terms.object;
+        let object = self.envelope.object;
         self.post().map_err(|error| error.about(object))
     }
 
     fn post(self) -> Result<Pending> {
         let mut nonces = None;
-        let (terms, input) = self.input(&mut nonces)?;
-        terms.post(input)
+        let (envelope, input) = self.input(&mut nonces)?;
+        envelope.post(input)
     }
 
     /// The input, with its credential; last nonces that are locked for it stay so in `nonces`,
     /// which is kept until the input is posted.
-    fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Terms<'a>, Input)> {
+    fn input(self, nonces: &mut Option<Nonces<'a>>) -> Result<(Envelope<'a>, Input)> {
         let nonces = nonces.insert(Nonces::lock(self.last_issued().into_iter()));
         self.sign(nonces)
     }
@@ -151,36 +152,36 @@ impl<'a> Call<'a> {
     /// Returns the last issued nonce, when the next one is to be issued.
     pub(crate) fn last_issued(&self) -> Option<&'a Mutex<IssuedNonces, rank::Nonces>> {
         let is_signed = !self.keys.is_empty() || self.session.is_some();
-        self.terms.last_issued().filter(|_| is_signed)
+        self.envelope.last_issued().filter(|_| is_signed)
     }
 
     /// Returns the input with its credential; draws its nonce from the locked ones.
-    pub(crate) fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Terms<'a>, Input)> {
-        let Call { request, keys, session, terms } = self;
+    pub(crate) fn sign(self, nonces: &mut Nonces<'a>) -> Result<(Envelope<'a>, Input)> {
+        let Call { request, keys, session, envelope } = self;
         let request = request?;
         if keys.is_empty() && session.is_none() {
-            terms.not_signed()?;
-            let input = terms.input(request, terms.shared.options.clock.now(), None)?;
-            return Ok((terms, input));
+            envelope.not_signed()?;
+            let input = envelope.input(request, envelope.shared.options.clock.now(), None)?;
+            return Ok((envelope, input));
         }
         if session.is_some() && !keys.is_empty() {
             return Err(ErrorKind::TwoCredentials { other: "session" }.into());
         }
-        let (time, mut expires) = terms.times(&keys)?;
-        if let Some(session) = session.filter(|_| terms.expires.is_none()) {
+        let (time, mut expires) = envelope.times(&keys)?;
+        if let Some(session) = session.filter(|_| envelope.expires.is_none()) {
             expires = expires.min(session.expires());
         }
         let whose: Vec<Whose> = match session {
             None => keys.iter().map(|key| Whose::Key(key.public())).collect(),
             Some(session) => vec![Whose::Session(session.id())],
         };
-        let mut credential = terms.credential(expires, &whose, nonces)?;
+        let mut credential = envelope.credential(expires, &whose, nonces)?;
         match session {
-            None => keys.iter().for_each(|key| credential.sign(key, terms.object, &request)),
-            Some(session) => credential.put_in_session(session.key(), terms.object, &request),
+            None => keys.iter().for_each(|key| credential.sign(key, envelope.object, &request)),
+            Some(session) => credential.put_in_session(session.key(), envelope.object, &request),
         }
-        let input = terms.input(request, time, Some(credential))?;
-        Ok((terms, input))
+        let input = envelope.input(request, time, Some(credential))?;
+        Ok((envelope, input))
     }
 
     /// Shows the outcome of the input as if it were the object's next one, and why: it is run and
@@ -214,10 +215,10 @@ impl<'a> Call<'a> {
     /// Those of [`Call::submit`], and failures that kept the engine from a verdict; a refusal is
     /// not an error here.
     pub fn dry_run(self) -> Result<Explanation> {
-        let (shared, object) = (self.terms.shared, self.terms.object);
+        let (shared, object) = (self.envelope.shared, self.envelope.object);
         let explanation = self.input(&mut None);
-        let explanation = explanation.and_then(|(terms, input)| {
-            let even_if_ahead = terms.even_if_ahead;
+        let explanation = explanation.and_then(|(envelope, input)| {
+            let even_if_ahead = envelope.even_if_ahead;
             on_thread(|stack| explain::dry_run(shared, stack, object, input, even_if_ahead))?
         });
         explanation.map_err(|error| error.about(object))
@@ -233,7 +234,7 @@ impl<'a> Call<'a> {
     }
 }
 
-impl<'a> Terms<'a> {
+impl<'a> Envelope<'a> {
     /// Checks that a call without a signature was given no part of one.
     fn not_signed(&self) -> Result<()> {
         let (nonce, expires) = (self.nonce.is_some(), self.expires.is_some());

@@ -76,22 +76,22 @@ impl<'a> Transaction<'a> {
             let (what, max, found) = ("transaction_max", max as u64, count as u64);
             return Err(ErrorKind::Limit { what, max, found }.into());
         }
-        let mut ids: Vec<_> = self.calls.iter().map(|call| call.terms.object).collect();
+        let mut ids: Vec<_> = self.calls.iter().map(|call| call.envelope.object).collect();
         ids.sort_unstable();
         if let Some(pair) = ids.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(Error::from(ErrorKind::Twice).about(pair[0]));
         }
-        let is_relaxed = |call: &Call<'_>| call.terms.durability == Durability::Relaxed;
+        let is_relaxed = |call: &Call<'_>| call.envelope.durability == Durability::Relaxed;
         let durability = match self.calls.iter().all(is_relaxed) {
             true => Durability::Relaxed,
             false => Durability::Durable,
         };
         // Kept until the inputs are posted.
         let mut nonces = Nonces::lock(self.calls.iter().filter_map(Call::last_issued));
-        let accepted_ahead = self.calls.iter().filter(|call| call.terms.even_if_ahead);
-        let accepted_ahead: Vec<ObjectId> = accepted_ahead.map(|call| call.terms.object).collect();
+        let accepted_ahead = self.calls.iter().filter(|call| call.envelope.even_if_ahead);
+        let accepted_ahead: Vec<ObjectId> = accepted_ahead.map(|call| call.envelope.object).collect();
         let inputs = self.calls.into_iter().map(|call| {
-            let object = call.terms.object;
+            let object = call.envelope.object;
             let signed = call.sign(&mut nonces).map_err(|error| error.about(object));
             signed.map(|(_, input)| (object, input))
         });

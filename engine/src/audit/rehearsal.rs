@@ -13,7 +13,7 @@ use object::refusal::Verdict;
 use policy::admission::{Step, admit};
 use policy::{Law, Policy};
 use query::{Payloads, VersionEntry};
-use storage::Loaded;
+use storage::ObjectState;
 
 use crate::commit::library::Library;
 use crate::error::{ErrorKind, Result};
@@ -108,7 +108,7 @@ pub(crate) fn rehearse(
 }
 
 /// Returns whether a step was one of this code, and no upgrade to it.
-fn is_of(code: CodeHash, before: &Loaded, version: &storage::Version) -> bool {
+fn is_of(code: CodeHash, before: &ObjectState, version: &storage::Version) -> bool {
     before.head.header.code == code && version.commit.header().kind != Kind::Upgrade
 }
 

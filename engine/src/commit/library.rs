@@ -47,7 +47,7 @@ impl Library {
     }
 
     /// Returns an object as the step behind `stored` needs it.
-    pub(crate) fn live(&self, stack: DeepStack, stored: storage::Loaded) -> Result<Live> {
+    pub(crate) fn live(&self, stack: DeepStack, stored: storage::ObjectState) -> Result<Live> {
         let (head, globals) = (stored.head, stored.globals);
         let definition = self.definition(stack, (head.header.code, head.header.policy))?;
         let runnable = self.runnable(stack, &definition)?;

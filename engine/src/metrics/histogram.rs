@@ -118,10 +118,10 @@ impl Histogram {
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let count = self.count();
         let rank = ((count as f64 * share.clamp(0.0, 1.0)).ceil() as u64).max(1);
-        let mut seen = 0;
+        let mut cumulative = 0;
         let index = self.counts.iter().position(|count| {
-            seen += count;
-            seen >= rank
+            cumulative += count;
+            cumulative >= rank
         })?;
         let low = index.checked_sub(1).and_then(Histogram::bound).unwrap_or_default();
         Some(Histogram::bound(index).map_or(low, |high| (low + high) / 2))

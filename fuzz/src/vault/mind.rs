@@ -1,8 +1,8 @@
-//! Wishes of people and strangers: requests to a vault, signed by themselves or with others, half
-//! signed, signed for something else, repeated, and tampered with.
+//! Attempts of people and strangers: requests to a vault, signed by themselves or with others,
+//! half signed, signed for something else, repeated, and tampered with.
 //!
-//! Invariant: the drawn wish says truly whether each signature, or the code of a session, was made
-//! for exactly this request; nothing here relies on the code that verifies them.
+//! Invariant: the drawn attempt says truly whether each signature, or the code of a session, was
+//! made for exactly this request; nothing here relies on the code that verifies them.
 
 use object::credential::{Batch, Credential, Place, Proof, Signature, SigningKey};
 use object::hash::{BatchRoot, ObjectId, SessionId, VersionHash};
@@ -16,15 +16,15 @@ use super::law::{keys, public, sessions};
 use super::model::{Model, Signed, WEEK};
 
 /// An input, with what it asks.
-pub(crate) struct Wish {
+pub(crate) struct Attempt {
     pub(crate) input: Input,
     pub(crate) ask: Ask,
     pub(crate) signed: Option<Signed>,
 }
 
-/// The terms for which a signature or a code was made.
+/// The claims for which a signature or a code was made.
 #[derive(Clone, PartialEq, Eq)]
-struct Terms {
+struct Claims {
     object: ObjectId,
     request: Request,
     nonce: u64,
@@ -34,33 +34,33 @@ struct Terms {
     place: Option<Place>,
 }
 
-impl Terms {
-    fn of(credential: &Credential, object: ObjectId, request: &Request) -> Terms {
+impl Claims {
+    fn of(credential: &Credential, object: ObjectId, request: &Request) -> Claims {
         let Credential { nonce, expires, parent, .. } = *credential;
         let (request, place) = (request.clone(), place(credential));
         // The signed bytes treat the hash that encodes "none" as no parent.
         let parent = parent.filter(|&parent| parent != VersionHash::NONE);
-        Terms { object, request, nonce, expires, parent, place }
+        Claims { object, request, nonce, expires, parent, place }
     }
 }
 
 /// The memory of all signatures and codes, and of all inputs.
 #[derive(Default)]
 pub(crate) struct Mind {
-    signatures: Vec<(Terms, Signature)>,
-    codes: Vec<(Terms, SessionId, [u8; 32])>,
+    signatures: Vec<(Claims, Signature)>,
+    codes: Vec<(Claims, SessionId, [u8; 32])>,
     asked: Vec<(Ask, Input)>,
 }
 
 impl Mind {
     /// Something to ask `object` for.
-    pub(crate) fn wish(
+    pub(crate) fn attempt(
         &mut self,
         rng: &mut StdRng,
         model: &Model,
         object: ObjectId,
         time: u64,
-    ) -> Wish {
+    ) -> Attempt {
         let again = !self.asked.is_empty() && rng.random_bool(0.25);
         let (ask, mut input) = match again {
             true => self.asked[rng.random_range(0..self.asked.len())].clone(),
@@ -94,7 +94,7 @@ impl Mind {
         };
         let signed = input.credential.as_ref().map(|it| self.judge(it, object, &input.request));
         self.asked.push((ask.clone(), input.clone()));
-        Wish { input, ask, signed }
+        Attempt { input, ask, signed }
     }
 
     /// Draws a request by as many new strangers as may sign one input.
@@ -104,7 +104,7 @@ impl Mind {
         object: ObjectId,
         time: u64,
         expires: u64,
-    ) -> Wish {
+    ) -> Attempt {
         let ask = Ask::Add(1);
         let request = ask.request();
         let mut credential = Credential::new(rng.random_range(1..9), expires);
@@ -115,7 +115,7 @@ impl Mind {
         let keys = credential.signatures().iter().map(|signature| signature.key).collect();
         let signed = Signed { genuine: true, keys, session: None, nonce, expires, parent };
         let input = Input { request, time, credential: Some(credential) };
-        Wish { input, ask, signed: Some(signed) }
+        Attempt { input, ask, signed: Some(signed) }
     }
 
     /// Signs a request as some people would.
@@ -198,9 +198,9 @@ impl Mind {
         };
         let made_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
         credential.put_in_session(key, made_for, request);
-        let terms = Terms::of(&credential, made_for, request);
+        let claims = Claims::of(&credential, made_for, request);
         if let Proof::Session { session, mac } = &mut credential.proof {
-            self.codes.push((terms, *session, *mac));
+            self.codes.push((claims, *session, *mac));
             if rng.random_bool(0.1) {
                 // The code is of a secret, but not of this one's.
                 *session = sessions()[rng.random_range(0..sessions().len())].id();
@@ -246,23 +246,23 @@ impl Mind {
 
     /// Remembers the signatures of a credential.
     fn remember(&mut self, object: ObjectId, request: &Request, credential: &Credential) {
-        let terms = Terms::of(credential, object, request);
-        let made = credential.signatures().iter().map(|&signature| (terms.clone(), signature));
+        let claims = Claims::of(credential, object, request);
+        let made = credential.signatures().iter().map(|&signature| (claims.clone(), signature));
         self.signatures.extend(made);
     }
 
     /// Judges a credential for this request.
     fn judge(&self, credential: &Credential, object: ObjectId, request: &Request) -> Signed {
         let Credential { nonce, expires, parent, .. } = *credential;
-        let terms = Terms::of(credential, object, request);
+        let claims = Claims::of(credential, object, request);
         let signatures = credential.signatures();
         let keys: Vec<[u8; 32]> = signatures.iter().map(|signature| signature.key).collect();
         let genuine = match credential.proof {
-            Proof::Session { session, mac } => self.codes.contains(&(terms, session, mac)),
+            Proof::Session { session, mac } => self.codes.contains(&(claims, session, mac)),
             Proof::Signatures(_) | Proof::Batch(..) => {
                 let is_made = |signature: &Signature| {
                     let mut made = self.signatures.iter();
-                    made.any(|made| made.1 == *signature && made.0 == terms)
+                    made.any(|made| made.1 == *signature && made.0 == claims)
                 };
                 let in_order = !keys.is_empty() && keys.is_sorted_by(|one, next| one < next);
                 in_order && signatures.iter().all(is_made)

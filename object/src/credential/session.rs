@@ -62,9 +62,8 @@ impl SessionKey {
     }
 
     fn keyed(&self, credential: &Credential, object: ObjectId, request: &Request) -> blake3::Hash {
-        let Credential { nonce, expires, parent, .. } = credential;
         let mut bytes = Hashing::keyed(&self.secret);
-        request.put_signed(&mut bytes, SEALED_TYPE, (object, *nonce, *expires, *parent));
+        request.put_signed(&mut bytes, SEALED_TYPE, credential.claims(object));
         bytes.finish()
     }
 }
@@ -81,8 +80,7 @@ mod tests {
             let arguments: Vec<u8> = (0..length).map(|index| index as u8).collect();
             let request = Request::Call { method: "fly".to_string(), arguments };
             let mut body = Vec::new();
-            let terms = (object, credential.nonce, credential.expires, None);
-            request.put_signed_body(&mut body, terms);
+            request.put_signed_body(&mut body, credential.claims(object));
             let head = format!("DSSEv1 {} {SEALED_TYPE} {} ", SEALED_TYPE.len(), body.len());
             let bytes = [head.as_bytes(), &body].concat();
             let expected = blake3::keyed_hash(&[3; 32], &bytes);

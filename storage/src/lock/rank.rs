@@ -27,7 +27,7 @@ crate::ranks! {
     /// Base images that somebody holds.
     Bases = 120, "the base images";
     /// The next task of the indexer's thread.
-    Wish = 122, "the indexer's wish";
+    Request = 122, "the indexer's request";
     /// The changes to an index that is opened to read.
     Overlay = 124, "an overlay";
 }

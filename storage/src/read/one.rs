@@ -25,7 +25,7 @@ use crate::store::{FoundRow, Inner, Store};
 
 /// An object as its next step needs it.
 #[derive(Clone, Debug)]
-pub struct Loaded {
+pub struct ObjectState {
     /// The head: header, hash, ledger, refusals, spine.
     pub head: Head,
     /// The memory.
@@ -63,7 +63,7 @@ impl Store {
     /// # Errors
     ///
     /// Those of the file system, and damage.
-    pub fn head(&self, id: ObjectId) -> Result<Option<Loaded>> {
+    pub fn head(&self, id: ObjectId) -> Result<Option<ObjectState>> {
         let Some(found) = self.inner().find_row(id)? else { return Ok(None) };
         self.inner().load(id, &found).map(Some).map_err(|error| error.of(id))
     }
@@ -74,7 +74,7 @@ impl Store {
     /// # Errors
     ///
     /// As of [`Store::head`].
-    pub fn head_at(&self, id: ObjectId, seq: u64) -> Result<Option<Loaded>> {
+    pub fn head_at(&self, id: ObjectId, seq: u64) -> Result<Option<ObjectState>> {
         let Some(row) = self.inner().row(id)? else { return Ok(None) };
         self.inner().load_at(id, &row, seq).map_err(|error| error.of(id))
     }
@@ -210,7 +210,7 @@ impl Inner {
         Ok(ids)
     }
 
-    fn load(&self, id: ObjectId, found: &FoundRow) -> Result<Loaded> {
+    fn load(&self, id: ObjectId, found: &FoundRow) -> Result<ObjectState> {
         let row = &*found.row;
         let stored = read_commit(&self.log, row.head())?;
         // The newest version is always kept, but a restored database may end with an older one.
@@ -232,10 +232,10 @@ impl Inner {
         };
         self.know_pages(id, found, &pages);
         let Whole { image, globals, base } = self.memory_at(id, row, &stored, &pages, named)?;
-        Ok(Loaded { head, image, globals, base, name: row.name.clone() })
+        Ok(ObjectState { head, image, globals, base, name: row.name.clone() })
     }
 
-    fn load_at(&self, id: ObjectId, row: &Row, seq: u64) -> Result<Option<Loaded>> {
+    fn load_at(&self, id: ObjectId, row: &Row, seq: u64) -> Result<Option<ObjectState>> {
         let Some(stored) = self.locate(row, seq)? else { return Ok(None) };
         let mut links = vec![(seq, stored.hash())];
         let mut link = Link { hash: stored.hash(), position: stored.position() };
@@ -255,7 +255,7 @@ impl Inner {
             header: header.into(),
         };
         let Whole { image, globals, base } = self.memory(id, row, &stored)?;
-        Ok(Some(Loaded { head, image, globals, base, name: row.name.clone() }))
+        Ok(Some(ObjectState { head, image, globals, base, name: row.name.clone() }))
     }
 
     fn complete(

@@ -21,7 +21,7 @@ use crate::log::frame::{Frame, Frames, damaged, placed};
 use crate::record::link::{Link, RefusalLink};
 use crate::record::page::{PageChange, Written};
 use crate::record::runs::Run;
-use crate::record::version::{Notes, PageRecord, Payloads, VersionBytes};
+use crate::record::version::{Notes, PageRecord, PayloadBytes, VersionBytes};
 use crate::record::{Record, decode_refusal, records};
 
 /// A version in the log: its header and payloads, and the indices of its changed pages. The log may
@@ -85,10 +85,10 @@ impl StoredCommit {
 
     /// Returns the payloads that the header names, without the memory; none when retention dropped
     /// them.
-    pub fn payloads(&self) -> Option<Payloads<'_>> {
+    pub fn payloads(&self) -> Option<PayloadBytes<'_>> {
         let payloads = self.payloads.as_ref()?;
         let [input, effects, admission] = payloads.clone().map(|range| &self.frame.body[range]);
-        Some(Payloads { input, effects, admission })
+        Some(PayloadBytes { input, effects, admission })
     }
 
     /// Returns whether the log has all of the version. Otherwise retention dropped some of its
@@ -135,7 +135,7 @@ impl StoredCommit {
     /// When its payloads were dropped.
     pub(crate) fn with_pages<'a>(&'a self, pages: Vec<(u32, &'a Page)>) -> Commit<'a> {
         let payloads = self.payloads().expect("a version with its memory has its payloads");
-        let Payloads { input, effects, admission } = payloads;
+        let PayloadBytes { input, effects, admission } = payloads;
         let (header, globals) = (self.header.clone(), self.globals());
         Commit { header, input, effects, admission, globals, pages }
     }

@@ -118,7 +118,7 @@ pub(crate) struct VersionRecord<'a> {
     /// The encoded ledger, when it is here.
     pub(crate) ledger: Option<&'a [u8]>,
     /// The payloads, unless the record was trimmed.
-    pub(crate) payloads: Option<Payloads<'a>>,
+    pub(crate) payloads: Option<PayloadBytes<'a>>,
     /// The first version that was kept whole, in a trimmed record: memories from there on can be
     /// read.
     pub(crate) kept_from: Option<u64>,
@@ -129,7 +129,7 @@ pub(crate) struct VersionRecord<'a> {
 
 /// The payloads that a version's header names, without its memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Payloads<'a> {
+pub struct PayloadBytes<'a> {
     /// The input's bytes.
     pub input: &'a [u8],
     /// The effects' bytes.
@@ -403,7 +403,7 @@ fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
         Some(_) => None,
         None => {
             let mut payload = || blob(true).map(Option::unwrap_or_default);
-            Some(Payloads { input: payload()?, effects: payload()?, admission: payload()? })
+            Some(PayloadBytes { input: payload()?, effects: payload()?, admission: payload()? })
         }
     };
     let globals = blob(flags & HAS_GLOBALS != 0)?;
@@ -532,6 +532,6 @@ fn decode_first(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
     let Commit { header, input, effects, admission, globals, pages } = Commit::decode(bytes)?;
     let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
     let (pages, kept_from) = (Pages::First(pages), None);
-    let payloads = Some(Payloads { input, effects, admission });
+    let payloads = Some(PayloadBytes { input, effects, admission });
     Ok(VersionRecord { header, hash, notes, ledger, payloads, kept_from, globals, pages })
 }

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use continuant_storage::{Direction, LineageEntry, Loaded, Options, Store};
+use continuant_storage::{Direction, LineageEntry, ObjectState, Options, Store};
 use object::effects::decode_globals;
 use object::hash::ObjectId;
 use object::image::Image;
@@ -74,7 +74,7 @@ impl Model {
     fn check(&self, store: &Store, rng: &mut StdRng) {
         for (&id, object) in &self.objects {
             let author = &object.author;
-            let Loaded { head, image, globals, name, .. } = store.head(id).unwrap().unwrap();
+            let ObjectState { head, image, globals, name, .. } = store.head(id).unwrap().unwrap();
             assert_eq!(head, author.head);
             assert_eq!(flat(&image), flat(&author.image));
             assert_eq!((&globals, &name), (&author.globals, &object.name));
