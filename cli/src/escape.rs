@@ -93,6 +93,7 @@ fn escaped(
             false => shown.push(letter),
         }
     }
+    debug_assert!(!shown.chars().any(is_escaped), "an escape hides nothing in its turn");
     Cow::Owned(shown)
 }
 

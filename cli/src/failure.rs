@@ -57,6 +57,9 @@ const CLOSED_PIPE: &str = "closed-pipe";
 
 impl Failure {
     fn with(kind: &'static str, exit_code: u8, message: impl Into<String>) -> Failure {
+        assert_ne!(exit_code, 0, "a failure is told from success by its exit code");
+        let is_kebab = kind.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'-');
+        debug_assert!(is_kebab, "a kind is a word that scripts compare: {kind}");
         let (details, findings, is_of_output) = (Box::default(), Vec::new(), false);
         Failure { kind, exit_code, message: message.into(), details, findings, is_of_output }
     }
@@ -175,6 +178,8 @@ impl Failure {
     /// Adds further details for programs.
     pub(crate) fn with_details(mut self, details: Json) -> Failure {
         if let Json::Object(details) = details {
+            let hides = ["kind", "message"].iter().any(|name| details.contains_key(*name));
+            debug_assert!(!hides, "a detail does not stand in place of the failure");
             self.details.extend(details);
         }
         self

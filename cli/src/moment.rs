@@ -38,7 +38,10 @@ const FUTURE: &str = "expected a future time, such as 2099-01-31T12:00:00Z, 2099
 pub(crate) fn show(time: u64) -> String {
     let since = i64::try_from(time).ok().map(SignedDuration::from_millis);
     let calendar = since.and_then(|since| EPOCH.checked_add(since).ok());
-    calendar.map_or(time.to_string(), |moment| format!("{moment:.3}Z"))
+    let shown = calendar.map_or(time.to_string(), |moment| format!("{moment:.3}Z"));
+    let is_read = |read: Result<u64, String>| time > TIME_MAX || read == Ok(time);
+    debug_assert!(self::calendar(&shown).is_none_or(is_read), "a shown time is read as the same");
+    shown
 }
 
 /// Reads a time as [`show`] prints it, and no other form.
@@ -280,10 +283,13 @@ pub(crate) fn show_span(milliseconds: u64) -> String {
     let first = UNITS.iter().position(|(unit, _)| seconds >= *unit).unwrap_or(3);
     let (unit, name) = UNITS[first];
     let (count, rest) = (seconds / unit, seconds % unit);
-    match UNITS.get(first + 1).filter(|(next, _)| rest >= *next) {
+    let shown = match UNITS.get(first + 1).filter(|(next, _)| rest >= *next) {
         Some((next, smaller)) => format!("{count}{name} {}{smaller}", rest / next),
         None => format!("{count}{name}"),
-    }
+    };
+    let is_within = |read: Result<u64, String>| read.is_ok_and(|read| read <= milliseconds);
+    debug_assert!(span(&shown).is_some_and(is_within), "a shown span is read as no longer one");
+    shown
 }
 
 /// A time as JSON: a string, or nothing for one that is not set.

@@ -56,6 +56,7 @@ fn ignored() -> u64 {
 }
 
 fn received(signal: i32) {
+    debug_assert!(SIGNALS.contains(&signal), "only these are listened for");
     let mut state = state();
     if state.asked.is_some() || state.orderly == 0 {
         // The parent of the process must see which signal ended it. A process with the number 1 is
@@ -82,7 +83,9 @@ pub(crate) struct Orderly(());
 
 impl Drop for Orderly {
     fn drop(&mut self) {
-        state().orderly -= 1;
+        let mut state = state();
+        assert!(state.orderly > 0, "orderly work ends once");
+        state.orderly -= 1;
     }
 }
 

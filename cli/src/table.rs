@@ -68,6 +68,7 @@ impl<const N: usize> Table<N> {
     }
 
     fn print(&self, printer: &mut Printer, cells: &[String; N]) -> Result<()> {
+        assert!(self.settled, "the widths are known before a row is printed");
         let mut line = String::new();
         for (index, cell) in cells.iter().enumerate() {
             let gap = if index == 0 { "" } else { "  " };
@@ -92,5 +93,6 @@ pub(crate) fn grouped(number: u64) -> String {
         }
         text.push(digit);
     }
+    debug_assert_eq!(text.replace(',', ""), digits, "nothing but commas is added");
     text
 }

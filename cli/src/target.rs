@@ -283,6 +283,7 @@ pub(crate) fn find_code(db: &Database, digits: &str) -> Result<CodeHash> {
         return Err(Failure::usage(format!("{expected}, found {digits:?}")));
     }
     let fitting = db.codes(digits, CANDIDATES_MAX + 1)?;
+    assert!(fitting.len() <= CANDIDATES_MAX + 1, "no more are found than were asked for");
     match fitting[..] {
         [] => {
             let ways = "`continuant list --json` and `continuant show` print the hashes";

@@ -67,7 +67,7 @@ fn numbers(text: &str) -> Vec<&str> {
 
 /// The items of a JSON array, as they are written; `None` when the text is not one.
 pub(crate) fn items(text: &str) -> Option<Vec<&str>> {
-    serde_json::from_str::<Vec<IgnoredAny>>(text).ok()?;
+    let count = serde_json::from_str::<Vec<IgnoredAny>>(text).ok()?.len();
     let inside = text.trim().strip_prefix('[')?.strip_suffix(']')?;
     let (mut items, mut start, mut depth) = (Vec::new(), 0, 0_usize);
     let (mut in_text, mut is_escaped) = (false, false);
@@ -90,6 +90,7 @@ pub(crate) fn items(text: &str) -> Option<Vec<&str>> {
     if !last.is_empty() {
         items.push(last);
     }
+    assert_eq!(items.len(), count, "the items are those that the parser found");
     Some(items)
 }
 

@@ -23,7 +23,7 @@ pub fn kebab(name: &str) -> Result<String, &'static str> {
             && word.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit())
     };
     match name.split('_').all(word) {
-        true => Ok(name.replace('_', "-")),
+        true => Ok(checked(name.replace('_', "-"))),
         false => Err(NOT_SNAKE_CASE),
     }
 }
@@ -50,7 +50,15 @@ pub fn kebab_of_pascal(name: &str) -> Result<String, &'static str> {
         }
         kebab.push(c.to_ascii_lowercase());
     }
-    Ok(kebab)
+    Ok(checked(kebab))
+}
+
+/// Returns the name, after an assert that it is one in WIT.
+fn checked(name: String) -> String {
+    let mut words = name.split('-');
+    let is_kebab = words.all(|word| word.starts_with(|first: char| first.is_ascii_lowercase()));
+    assert!(is_kebab, "each word of a name in WIT starts with a letter: {name}");
+    name
 }
 
 #[cfg(test)]

@@ -132,6 +132,7 @@ pub fn admit_upgrade<M: Memory + ?Sized, G: Guards<M, M>>(
 ///
 /// The new policy's verdict, when it refuses.
 pub fn migrated(admission: Admission, decision: Decision) -> Result<Admission, Verdict> {
+    debug_assert!(admission.migrated.is_empty(), "the new policy decides once");
     match verdict(Vec::new(), decision) {
         Ok(Admission { rules, .. }) => Ok(Admission { migrated: rules, ..admission }),
         Err(Verdict { reason, rules, detail }) => {

@@ -261,6 +261,8 @@ impl From<Ruling<'_>> for Decision {
             true => Refusal::NotPermitted,
             false => Refusal::Forbidden,
         };
+        let is_named = !ruling.permits() || !rules.is_empty();
+        debug_assert!(is_named, "a permit is given by a rule");
         match ruling.permits() {
             true => Decision::Permit { rules },
             false => Decision::Refuse { rules, reason },

@@ -62,6 +62,12 @@ pub fn lower_args<L: Lower>(
             stopped.within(&param.name).within("input").into_error(Fault::in_value)
         })?;
     }
+    if cfg!(debug_assertions) {
+        let types = flatten_params(params);
+        let is_whole = types.len() <= object::limits::FLAT_PARAMS_MAX;
+        let is_same = flat.iter().map(|value| type_of(*value)).eq(types);
+        assert!(!is_whole || is_same, "arguments are passed as the parameters are declared");
+    }
     Ok(flat)
 }
 
@@ -163,11 +169,13 @@ pub fn lift_result(
 fn lift(bits: u64, ty: &Type) -> FaultResult<Value> {
     Ok(match ty {
         Type::Record(record) => {
+            debug_assert_eq!(record.fields.len(), 1, "other records do not fit into a core value");
             let field = &record.fields[0];
             let value = lift(bits, &field.ty).map_err(|fault| fault.within(&field.name))?;
             Value::Record(vec![(field.name.clone(), value)])
         }
         Type::Tuple(tuple) => {
+            debug_assert_eq!(tuple.items.len(), 1, "other tuples do not fit into a core value");
             let value = lift(bits, &tuple.items[0].0).map_err(|fault| fault.within(0))?;
             Value::Tuple(vec![value])
         }

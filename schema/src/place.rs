@@ -230,6 +230,8 @@ fn trace<'a>(
         match ty {
             Type::Record(record) => {
                 let field = self::field(record, segment)?;
+                let end = field.offset + field.ty.layout().size;
+                debug_assert!(end <= record.layout().size, "a field is inside of its record");
                 (offset, ty) = (offset + field.offset, &field.ty);
             }
             Type::Tuple(tuple) => {

@@ -70,6 +70,7 @@ impl Scanner<'_> {
     }
 
     fn take(&mut self, count: usize) -> Range<usize> {
+        assert!(count > 0, "a scan goes on with every step, or it would not end");
         let start = self.at;
         self.at = (start + count).min(self.bytes.len());
         start..self.at
@@ -88,6 +89,7 @@ fn until(text: &[u8], mark: &[u8]) -> usize {
 
 /// Bytes of the comment at the start of `text`: block comments nest.
 fn block_comment(text: &[u8]) -> usize {
+    assert!(text.starts_with(b"/*"), "a comment opens before it closes");
     let (mut at, mut depth) = (0, 0);
     while at < text.len() {
         match &text[at..] {

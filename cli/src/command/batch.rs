@@ -238,8 +238,10 @@ impl Batch {
             if let Some(failure) = failed {
                 progress.last = Err(failure);
             }
+            assert!(asked.number > progress.line, "lines are called in their order");
             progress.line = asked.number;
         }
+        assert!(answers.next().is_none(), "each answer is that of a call");
         Ok(())
     }
 

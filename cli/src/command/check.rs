@@ -292,6 +292,7 @@ fn print(
         let name = format!("the name {name:?} of {whose}");
         printer.line(&format!("{name} reads as {like}: refer to it by its id"))?;
     }
+    assert!(report.damage.len() as u64 <= report.damage_count, "what is listed is counted");
     for damage in &report.damage {
         printer.line(&format!("  {damage}"))?;
     }

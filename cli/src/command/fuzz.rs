@@ -200,6 +200,7 @@ fn said(broken: &Broken) -> String {
 
 fn actions(report: &Report) -> Vec<(String, String)> {
     let shown = report.actions.iter().map(|(action, tries)| {
+        assert!(tries.admitted <= tries.tried, "only what is tried is admitted");
         let (tried, admitted) = (grouped(tries.tried), grouped(tries.admitted));
         let shown = match (tries.tried, tries.admitted) {
             (0, _) => "never tried".to_string(),

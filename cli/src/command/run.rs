@@ -141,6 +141,7 @@ impl Run {
                 let ran = ended.recv_timeout(Duration::from_millis(self.every.max(1)));
                 let is_under_way = matches!(ran, Err(RecvTimeoutError::Timeout));
                 let now = db.metrics();
+                debug_assert!(now.wakes_run >= before.wakes_run, "a counter only rises");
                 if let Some(bar) = &bar {
                     bar.set_position(now.wakes_run);
                 }

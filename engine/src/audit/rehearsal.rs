@@ -103,6 +103,9 @@ pub(crate) fn rehearse(
         let ledger = head.ledger.next(policy.tracked(), seq + 1, &input, &admission.signers);
         past = ledger.past.clone();
     }
+    let Rehearsal { versions, dropped, refused, .. } = &rehearsal;
+    assert_eq!(versions + dropped, last.min(info.seq), "each version is decided on or dropped");
+    assert!(refused.len() as u64 <= *versions, "a version is refused once");
     rehearsal.idle = idle.into_iter().collect();
     Ok(rehearsal)
 }

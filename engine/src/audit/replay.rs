@@ -365,6 +365,9 @@ impl<'a> Auditor<'a> {
     /// Ends the lineage: there must have been one.
     pub(crate) fn finish(mut self) -> Result<(Verified, Verifier)> {
         let verifier = self.verifier.ok_or_else(|| differs("lineage", 0, "a genesis", "none"))?;
+        let Verified { versions, headers, guarded, .. } = self.verified;
+        assert_eq!(versions, verifier.head().header.seq + 1, "every version was verified once");
+        assert!(headers + guarded <= versions, "a header alone shows no guard");
         self.verified.head = verifier.head().hash;
         self.verified.time = verifier.head().header.time;
         Ok((self.verified, verifier))

@@ -74,10 +74,13 @@ pub(crate) fn commit(turn: &mut Turn<'_>, asked: Asked<'_>) -> Result<Option<Ver
     let mut append = Append { changes: Vec::with_capacity(1), ..Append::default() };
     append.taken.extend(message.map(|id| Taking { id, fate: Fate::Delivered }));
     admitted.add_to(&mut append, live, input);
+    debug_assert_eq!(append.changes.len(), 1, "an input makes one version");
     let early = put(&library.store, metrics, live.head.id, &append, asked.reply, Ok(receipt));
     let early = early.inspect_err(|_| live.stale = true)?;
     // 9: publish the version to readers, and tell the receivers of its messages.
+    let seq = live.head.header.seq + 1;
     admitted.publish(shared, runner.stack, resident, live, input);
+    assert_eq!(live.head.header.seq, seq, "an admitted input makes the next version");
     // 10: the log releases the reply when the group is durable; a relaxed one leaves now.
     early.send(Ok(()));
     Ok(None)

@@ -60,6 +60,7 @@ fn run(
     present: &[Arc<Resident>],
     reply: Reply<Vec<Receipt>>,
 ) {
+    assert_eq!(present.len(), inputs.len(), "an object has come for each input");
     let mut locked: Vec<_> = present.iter().map(|it| (it, it.live.lock())).collect();
     let parts = locked.iter_mut().zip(inputs).map(|((resident, live), (id, mut input))| {
         let live = shared.loaded(runner.stack, resident, live).map_err(|error| error.about(id))?;
@@ -104,6 +105,7 @@ fn commit_all(
             }
         }
     }
+    assert_eq!(admitted.len(), parts.len(), "every input is admitted, or none");
     let message_count = admitted.iter().map(Admitted::message_count).sum();
     if let Err(error) = library.has_room_for(message_count) {
         return drop(fail(metrics, reply, error));
@@ -115,6 +117,7 @@ fn commit_all(
     for (admitted, part) in admitted.iter().zip(&*parts) {
         admitted.add_to(&mut append, part.live, &part.input);
     }
+    assert_eq!(append.changes.len(), parts.len(), "all of a transaction is in one append");
     let first = parts[0].live.head.id;
     let put = put(&library.store, metrics, first, &append, reply, receipts);
     drop(append);

@@ -316,6 +316,7 @@ impl Turn<'_> {
         let keeps_pause = asked.is_some() && before.is_some();
         let asked = Asked { known, ..Asked::new(&input, asked.unwrap_or_else(Reply::none)) };
         let done = commit(self, asked);
+        assert!(self.live.head.header.seq <= seq + 1, "a wake makes one version at most");
         if self.live.head.header.seq > seq {
             shared.metrics.count(Count::WakesRun);
             return done.map(drop);

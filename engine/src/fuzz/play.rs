@@ -324,6 +324,7 @@ impl Play<'_, '_> {
                 let broken = self.judge(&input, &step.result, &step.admission);
                 let before = (!self.stage.holds.is_empty()).then(|| self.snapshot());
                 self.advance(&input, step)?;
+                assert_eq!(self.live.head.header.seq, seq, "an admitted step is the next version");
                 let broken = match broken {
                     Some(broken) => Some(broken),
                     None => self.admitted_twice(&input, is_replay),

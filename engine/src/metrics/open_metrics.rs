@@ -130,6 +130,8 @@ fn print(text: &mut String, form: Form, name: &Name, figure: Figure<'_>) {
         Figure::Gauge(_) | Figure::Age(_) => "gauge",
         Figure::Histogram(_) => "histogram",
     };
+    let is_plain = name.name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_');
+    debug_assert!(is_plain, "a name is one that every scraper takes: {}", name.name);
     let family = match (form, kind) {
         (Form::Prometheus, "counter") => format!("{PREFIX}_{}_total", name.name),
         _ => format!("{PREFIX}_{}", name.name),
@@ -156,6 +158,7 @@ fn print(text: &mut String, form: Form, name: &Name, figure: Figure<'_>) {
                 sum += count;
                 put("_bucket", Some(("le", &bound(index))), &sum);
             }
+            debug_assert_eq!(sum, histogram.count(), "the last bucket has them all");
             put("_count", None, &sum);
             put("_sum", None, &seconds(histogram.sum));
         }

@@ -99,6 +99,7 @@ impl Idle {
     pub(crate) fn sleep(&self, place: usize, is_something: impl Fn() -> bool) {
         let worker = &self.0[place];
         let mut held = worker.lock.lock();
+        debug_assert!(worker.is(SEARCHING), "a worker has searched before it sleeps");
         worker.state.store(ASLEEP, Ordering::SeqCst);
         fence(Ordering::SeqCst);
         if is_something() {

@@ -87,8 +87,8 @@ fn is_test(path: &str) -> bool {
 const ASSERTS_MIN: &[(&str, u64)] = &[
     ("benches", 11),
     ("benches/compare", 0),
-    ("cli", 6),
-    ("engine", 29),
+    ("cli", 29),
+    ("engine", 39),
     ("engine/macros", 0),
     ("fuzz", 2),
     ("guest", 20),
@@ -99,18 +99,30 @@ const ASSERTS_MIN: &[(&str, u64)] = &[
     ("guest/examples/purse", 0),
     ("guest/examples/tally", 0),
     ("guest/examples/vault", 0),
-    ("guest/macros", 17),
-    ("names", 0),
+    ("guest/macros", 35),
+    ("names", 280),
     ("object", 80),
-    ("policy", 27),
+    ("policy", 37),
     ("query", 47),
     ("schedules", 0),
-    ("schema", 34),
+    ("schema", 53),
     ("storage", 102),
 ];
 
-/// The crates that an embedder's data goes through, and asserts in 10,000 lines of all their code.
-const PRODUCT: [&str; 6] = ["engine", "object", "policy", "query", "schema", "storage"];
+/// The crates that people take, and asserts in 10,000 lines of all their code.
+const PRODUCT: [&str; 11] = [
+    "cli",
+    "engine",
+    "engine/macros",
+    "guest",
+    "guest/macros",
+    "names",
+    "object",
+    "policy",
+    "query",
+    "schema",
+    "storage",
+];
 const PRODUCT_ASSERTS_MIN: u64 = 60;
 
 /// The crate whose code a file is, if it is a crate's.
@@ -163,6 +175,46 @@ fn files_and_lines_are_short() {
         }
     }
     check("a file has at most 1000 lines of at most 100 columns", broken);
+}
+
+/// Whether the text that a line opens and does not close goes on, in the line below, further right
+/// than it began: formatting moved its beginning and left the rest behind.
+fn is_torn(line: &str, below: &str) -> bool {
+    let Some(begun) = line.strip_suffix('\\') else { return false };
+    let (mut opened, mut is_escaped) = (None, false);
+    for (at, letter) in begun.char_indices() {
+        match letter {
+            _ if is_escaped => is_escaped = false,
+            '\\' => is_escaped = true,
+            '"' => opened = if opened.is_none() { Some(at) } else { None },
+            _ => {}
+        }
+    }
+    let indent = below.len() - below.trim_start().len();
+    opened.is_some_and(|opened| indent > opened + 1)
+}
+
+#[test]
+fn texts_go_on_below_their_beginning() {
+    let mut broken = Vec::new();
+    for (path, text) in sources().into_iter().filter(|(path, _)| !is_test(path)) {
+        let lines: Vec<&str> = text.lines().collect();
+        for (index, pair) in lines.windows(2).enumerate() {
+            if is_torn(pair[0], pair[1]) {
+                broken.push(format!("{path}:{}", index + 2));
+            }
+        }
+    }
+    check("a text of two lines can be read: bind it to a name before it is used", broken);
+}
+
+#[test]
+fn torn_texts_are_found() {
+    let opens = "    let text = \"a \\\"b\\\", \\";
+    assert!(is_torn(opens, "                  c\";"));
+    assert!(!is_torn(opens, "                c\";"));
+    assert!(!is_torn("    let text = \"a\";", "                      c\";"));
+    assert!(!is_torn("    /// a \\", "                      c"));
 }
 
 #[test]

@@ -117,6 +117,13 @@ impl Type {
 
     /// Returns the size and alignment in memory.
     pub(crate) fn layout(&self) -> (usize, usize) {
+        let (size, align) = self.laid_out();
+        assert!(align.is_power_of_two(), "an alignment is that of a scalar");
+        assert!(size.is_multiple_of(align), "a size is a multiple of the alignment");
+        (size, align)
+    }
+
+    fn laid_out(&self) -> (usize, usize) {
         match self {
             Type::Scalar(scalar) => (scalar.bytes, scalar.bytes),
             Type::Enum(_) => (1, 1),

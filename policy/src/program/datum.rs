@@ -156,6 +156,7 @@ impl Text<'_> {
 
     /// The byte at a place below `bytes_count`.
     fn byte(self, index: usize) -> u8 {
+        debug_assert!(index < self.bytes_count(), "a byte is one of the text's");
         match self {
             Text::Plain(bytes) => bytes[index],
             Text::Hex(bytes) => {
@@ -246,9 +247,11 @@ impl<'a> Items<'a> {
         let plain = |bytes| Some(Datum::Text(Text::Plain(bytes)));
         match self {
             Items::Scalars(scalar, bytes) => {
+                debug_assert!(bytes.len().is_multiple_of(scalar.width()), "no item is cut");
                 each(&mut bytes.chunks_exact(scalar.width()).map(|bytes| scalar.datum(bytes)))
             }
             Items::Pointers(memory, pairs) => {
+                debug_assert!(pairs.len().is_multiple_of(8), "no pair is cut");
                 let mut pages = Pages::new(memory);
                 each(&mut pairs.chunks_exact(8).map(|pair| pages.behind(pair, 1).and_then(plain)))
             }
@@ -306,6 +309,7 @@ impl<'a> Items<'a> {
             count += usize::from(!others.contains(item)?);
             Some(None::<()>)
         })?;
+        debug_assert!(count <= self.count(), "an item is missing once");
         Some(count)
     }
 

@@ -97,6 +97,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Row<'_>>, FlightsError> {
         }
         rows.push(row);
     }
+    debug_assert!(rows.is_sorted_by_key(|row| row.time), "the clock is moved from row to row");
     Ok(rows)
 }
 
