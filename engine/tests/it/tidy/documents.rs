@@ -24,9 +24,8 @@ fn documents() -> Vec<String> {
     found
 }
 
-/// The folders of the crates that are made into packages, with their manifests: they say which
-/// files a package has.
-fn packages() -> Vec<(String, String)> {
+/// The folders of the workspace's crates, with their manifests.
+fn members() -> Vec<(String, String)> {
     let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
     let members = workspace.lines().find_map(|line| line.strip_prefix("members = [")).unwrap();
     let members = members.split('"').skip(1).step_by(2);
@@ -34,7 +33,13 @@ fn packages() -> Vec<(String, String)> {
         let text = fs::read_to_string(root().join(folder).join("Cargo.toml")).unwrap();
         (folder.to_string(), text)
     };
-    members.map(manifest).filter(|(_, text)| text.contains("\ninclude = ")).collect()
+    members.map(manifest).collect()
+}
+
+/// The crates that are made into packages: their manifests say which files a package has.
+fn packages() -> Vec<(String, String)> {
+    let members = members().into_iter();
+    members.filter(|(_, text)| text.contains("\ninclude = ")).collect()
 }
 
 /// The heading as the part of a link behind `#` has it.
@@ -116,34 +121,106 @@ fn a_package_describes_itself() {
     check("a package has a README and what a registry shows", broken);
 }
 
-/// A package has all files that its crate compiles.
+/// The files and folders that a manifest puts into its package.
+fn included(manifest: &str) -> Vec<&str> {
+    let line = manifest.lines().find_map(|line| line.strip_prefix("include = ["));
+    let entries = line.expect("a package says what it has").split('"').skip(1).step_by(2);
+    entries.map(|entry| entry.trim_start_matches('/')).collect()
+}
+
+/// Where in its package a file is that the source at `path`, below the package, names from its own
+/// folder: none outside of the package.
+fn resolved(path: &str, named: &str) -> Option<String> {
+    let mut parts: Vec<&str> = path.split('/').collect();
+    parts.pop();
+    for part in named.split('/') {
+        match part {
+            ".." => drop(parts.pop()?),
+            part => parts.push(part),
+        }
+    }
+    Some(parts.join("/"))
+}
+
+/// The files that a source at `path`, below its package, reads when it is compiled or tested; none
+/// where it leads out of the package.
+fn files_read(path: &str, text: &str) -> Vec<Option<String>> {
+    let mut found = Vec::new();
+    for word in ["include_str!(\"", "include_bytes!(\""] {
+        let named = text.split(word).skip(1).filter_map(|rest| rest.split('"').next());
+        found.extend(named.map(|named| resolved(path, named)));
+    }
+    for rest in text.split("env!(\"CARGO_MANIFEST_DIR\")").skip(1) {
+        let line = rest.lines().next().unwrap_or_default();
+        let named = line.split('"').nth(1).unwrap_or_default();
+        found.push(resolved("Cargo.toml", named.trim_start_matches('/')));
+    }
+    found
+}
+
 #[test]
-fn a_package_reads_no_file_from_outside() {
-    let mut broken = Vec::new();
-    let folders: Vec<String> = packages().into_iter().map(|(folder, _)| folder).collect();
-    assert!(folders.len() >= 11, "{folders:?}");
+fn a_package_has_the_files_that_its_crate_reads() {
+    let packages = packages();
+    assert!(packages.len() >= 11, "{packages:?}");
+    let (mut broken, mut count) = (Vec::new(), 0);
     for (path, text) in super::sources() {
         let Some((folder, _)) = path.split_once("/src/") else { continue };
-        if !folders.iter().any(|known| known == folder) {
+        let Some((_, manifest)) = packages.iter().find(|(known, _)| known == folder) else {
             continue;
-        }
-        // From a file in `folder/src/a/b.rs` the third `../` leads out of the folder.
-        let depth = path[folder.len() + 1..].matches('/').count();
-        for (at, _) in text.match_indices("include_") {
-            let Some((_, rest)) = text[at..].split_once("!(\"") else { continue };
-            let included = rest.split('"').next().unwrap_or_default();
-            if included.matches("../").count() > depth {
-                broken.push(format!("{path} includes {included}"));
-            }
-        }
-        for (at, _) in text.match_indices("env!(\"CARGO_MANIFEST_DIR\")") {
-            let line = text[at..].lines().next().unwrap_or_default();
-            if line.contains("/..") || line.contains("\"..") {
-                broken.push(format!("{path} looks outside of its folder: {line}"));
+        };
+        let entries = included(manifest);
+        for file in files_read(&path[folder.len() + 1..], &text) {
+            count += 1;
+            let is_in = |entry: &&str| {
+                let rest = file.as_deref().and_then(|file| file.strip_prefix(*entry));
+                rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+            };
+            if !entries.iter().any(|entry| is_in(&entry)) {
+                broken.push(format!("{path} reads {file:?}, which is not in {entries:?}"));
             }
         }
     }
+    assert!(count > 8, "the files are found: {count}");
     check("a package has all files that its crate reads", broken);
+}
+
+#[test]
+fn files_are_found_as_a_source_names_them() {
+    let text = "let a = include_str!(\"../a.txt\"); include_bytes!(\"b/c\"); include_str!(\"../../d\")\n\
+                concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/tests/e\"); \n\
+                env!(\"CARGO_MANIFEST_DIR\")).join(\"../f\")";
+    let found = files_read("src/x.rs", text);
+    let expected = [Some("a.txt"), None, Some("src/b/c"), Some("tests/e"), None];
+    assert_eq!(found, expected.map(|file| file.map(str::to_string)));
+    assert_eq!(included("x\ninclude = [\"/src\", \"/README.md\"]\n"), ["src", "README.md"]);
+}
+
+/// What is not meant to be taken has no `include`, and is kept from a registry.
+#[test]
+fn packages_are_what_people_take() {
+    let mut broken = Vec::new();
+    for (folder, manifest) in members() {
+        let is_package = manifest.contains("\ninclude = ");
+        if is_package == manifest.contains("\npublish = ") {
+            broken.push(format!("{folder}/Cargo.toml has one of `include` and `publish = false`"));
+        }
+        for name in ["LICENSE-APACHE", "LICENSE-MIT"].into_iter().filter(|_| is_package) {
+            let own = fs::read(root().join(&folder).join(name)).unwrap_or_default();
+            if own != fs::read(root().join(name)).unwrap() {
+                broken.push(format!("{folder}/{name} is not a link to the text at the top"));
+            }
+            if !included(&manifest).contains(&"LICENSE-*") {
+                broken.push(format!("{folder}/Cargo.toml leaves {name} out of the package"));
+            }
+        }
+    }
+    let workspace = fs::read_to_string(root().join("Cargo.toml")).unwrap();
+    let paths = workspace.lines().filter(|line| line.contains("path = \""));
+    // Only tests have schedules: a package is made without.
+    let paths = paths.filter(|line| !line.starts_with("schedules = "));
+    let bare = paths.filter(|line| !line.contains("version = \""));
+    broken.extend(bare.map(|line| format!("Cargo.toml: a path without a version: {line}")));
+    check("a package can be published, and nothing else is one", broken);
 }
 
 #[test]
