@@ -8,9 +8,18 @@ ci:
 test:
     cargo test --workspace
 
+# The library as an embedder builds it, without the features that the workspace turns on.
+alone:
+    cargo clippy -p continuant -- -D warnings
+
 # The main job: a month of flights.
 demo *ARGS:
     cargo run --release -- demo {{ARGS}}
+
+# The packages of the crates that people take, in target/package; nothing is published.
+packages:
+    cargo package --workspace --no-verify --exclude continuant-benches --exclude continuant-docs \
+        --exclude continuant-fuzz --exclude continuant-schedules
 
 # Formats the tree.
 fmt:

@@ -5,7 +5,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use super::{check, root};
+use super::{check, code, is_test, root, sources};
 
 /// The names that `engine/src/lib.rs` makes public, without those of the feature `internals`.
 fn public(source: &str) -> BTreeSet<String> {
@@ -80,6 +80,73 @@ fn names_are_found_in_every_form_of_an_item() {
         pub use m::N;\n";
     let expected = ["C", "d", "E", "G", "h", "N"].map(str::to_string);
     assert_eq!(public(source), expected.into_iter().collect());
+}
+
+/// The modules that are public with the feature `internals` alone.
+fn internal_modules(source: &str) -> Vec<&str> {
+    let lines: Vec<&str> = source.lines().collect();
+    let pairs = lines.windows(2).filter(|pair| pair[0] == "#[cfg(feature = \"internals\")]");
+    let modules = pairs.filter_map(|pair| pair[1].strip_prefix("pub mod "));
+    modules.map(|module| module.trim_end_matches(';')).collect()
+}
+
+/// The names that a module exports by `pub use`, and the rest of its text.
+fn exports(source: &str) -> (Vec<String>, String) {
+    let (mut names, mut rest) = (Vec::new(), String::new());
+    let mut open = String::new();
+    for line in source.lines() {
+        if open.is_empty() && !line.starts_with("pub use ") {
+            rest += line;
+            rest.push('\n');
+            continue;
+        }
+        open += line.trim();
+        if open.ends_with(';') {
+            names.extend(named(&std::mem::take(&mut open)));
+        }
+    }
+    (names, rest)
+}
+
+/// Whether a text has a name, as a word.
+fn has_word(text: &str, name: &str) -> bool {
+    text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
+}
+
+/// Without the feature, an export that nothing inside takes is an import that nothing uses, which
+/// a build of the whole workspace, where the feature is on, does not tell.
+#[test]
+fn an_export_for_internals_is_used_without_them() {
+    let library = fs::read_to_string(root().join("engine/src/lib.rs")).unwrap();
+    let sources: Vec<_> = sources().into_iter().filter(|(path, _)| !is_test(path)).collect();
+    let modules = internal_modules(&library);
+    assert_eq!(modules, ["instrument"], "the modules are found");
+    let mut broken = Vec::new();
+    for module in modules {
+        let (file, folder) =
+            (format!("engine/src/{module}.rs"), format!("engine/src/{module}/"));
+        let own = fs::read_to_string(root().join(&file)).unwrap();
+        let (names, rest) = exports(&own);
+        assert!(names.len() > 10, "the exports are found: {names:?}");
+        let outside = sources.iter().filter(|(path, _)| {
+            path.starts_with("engine/src/") && *path != file && !path.starts_with(&folder)
+        });
+        let texts = outside.map(|(_, text)| code(text).join("\n")).chain([rest]);
+        let texts: Vec<String> = texts.collect();
+        let unused = names.iter().filter(|name| !texts.iter().any(|text| has_word(text, name)));
+        broken.extend(unused.map(|name| format!("{file} exports {name}")));
+    }
+    check("what is exported for `internals` is used without them too", broken);
+}
+
+#[test]
+fn exports_are_told_from_the_rest() {
+    let source = "mod b;\npub use a::B;\npub use c::{\n    D, E as F,\n};\nuse g::H;\n";
+    let (names, rest) = exports(source);
+    assert_eq!((names.join(" "), &*rest), ("B D F".to_string(), "mod b;\nuse g::H;\n"));
+    assert!(has_word("a B_C(B)", "B") && !has_word("B_C Bs", "B"));
+    let library = "#[cfg(feature = \"internals\")]\npub mod i;\npub mod j;\n";
+    assert_eq!(internal_modules(library), ["i"]);
 }
 
 /// The methods of `Database` that return without waiting for the disk or a worker.
