@@ -23,19 +23,21 @@ mod cost;
 mod emit;
 mod error;
 mod feature;
+mod limits;
+mod names;
 mod rewrite;
 mod survey;
-mod terms;
 #[cfg(test)]
 mod tests;
 
 pub use cost::{STACK_BUDGET, START_FUEL};
 pub use error::{ModuleError, ModuleErrorKind};
-pub use schema::CoreType;
-pub use terms::{
-    CARDS_EXPORT, FUEL_EXPORT, FunctionExport, GLOBAL_EXPORT_PREFIX, INITIALIZE_EXPORT, Limits,
+pub use limits::Limits;
+pub use names::{
+    CARDS_EXPORT, FUEL_EXPORT, FunctionExport, GLOBAL_EXPORT_PREFIX, INITIALIZE_EXPORT,
     STACK_EXPORT, START_EXPORT,
 };
+pub use schema::CoreType;
 
 /// The version of everything that determines the results and costs of a step. It is part of every
 /// version header.

@@ -8,7 +8,8 @@
 
 use super::error::{ModuleError, ModuleErrorKind};
 use super::survey::{Survey, core_type, evaluate_i32};
-use super::terms::{FunctionExport, INITIALIZE_EXPORT, Limits, RESERVED_PREFIX, SCHEMA_SECTION};
+use super::limits::Limits;
+use super::names::{FunctionExport, INITIALIZE_EXPORT, RESERVED_PREFIX, SCHEMA_SECTION};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Global, TypeRef, ValType,
 };

@@ -9,7 +9,8 @@
 use super::cost;
 use super::error::{ModuleError, ModuleErrorKind};
 use super::feature::{self, Feature};
-use super::terms::{Limits, SCHEMA_SECTION};
+use super::limits::Limits;
+use super::names::SCHEMA_SECTION;
 use schema::CoreType;
 use std::collections::BTreeSet;
 use wasmparser::{

@@ -31,7 +31,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     Ok(())
 }
 
-/// Different requests, and the same to other objects or under other terms, are signed as different
+/// Different requests, and the same to other objects or with other claims, are signed as different
 /// bytes, and have different codes in a session.
 fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
     /// All that a signature is over.
@@ -46,8 +46,8 @@ fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
     let encode = |it: &Signed| it.request.signed_bytes(it.object, it.nonce, it.expires, it.parent);
     let code = |key: &SessionKey, it: &Signed| {
         let Signed { nonce, expires, parent, .. } = *it;
-        let terms = Credential { parent, ..Credential::new(nonce, expires) };
-        key.mac(&terms, it.object, &it.request)
+        let claims = Credential { parent, ..Credential::new(nonce, expires) };
+        key.mac(&claims, it.object, &it.request)
     };
     let (key, stranger) =
         (SessionKey::from_secret(&rng.random()), SessionKey::from_secret(&rng.random()));

@@ -1,24 +1,4 @@
-//! The terms of a module: the names that it exports, or gets from the pass, and the most of
-//! everything that it may have.
-
-use schema::CoreType;
-
-/// The custom section that holds the schema's WIT text.
-pub const SCHEMA_SECTION: &str = "continuant:schema";
-/// The prefix of the names of exports that the pass adds.
-pub const RESERVED_PREFIX: &str = "continuant:";
-/// The card memory's export name.
-pub const CARDS_EXPORT: &str = "continuant:cards";
-/// The fuel global's export name.
-pub const FUEL_EXPORT: &str = "continuant:fuel";
-/// The stack global's export name.
-pub const STACK_EXPORT: &str = "continuant:stack";
-/// The name of the export that toolchains rely on being called once, before anything else.
-pub const INITIALIZE_EXPORT: &str = "_initialize";
-/// The start function's export name.
-pub const START_EXPORT: &str = "continuant:start";
-/// The prefix of the export names of the guest's mutable globals; their ordinal follows.
-pub const GLOBAL_EXPORT_PREFIX: &str = "continuant:global:";
+//! The limits of a module.
 
 /// The most of everything that a module may have.
 #[derive(Debug, Clone)]
@@ -80,15 +60,4 @@ impl Default for Limits {
             memory_pages_max: (limits::MEMORY_BYTES_MAX / limits::WASM_PAGE_BYTES as u64) as u32,
         }
     }
-}
-
-/// An exported function's name, parameters and results.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FunctionExport {
-    /// The export's name.
-    pub name: String,
-    /// Types of the parameters.
-    pub params: Vec<CoreType>,
-    /// Types of the results.
-    pub results: Vec<CoreType>,
 }
