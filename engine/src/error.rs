@@ -311,7 +311,10 @@ impl ErrorKind {
             }
             ErrorKind::SessionNotHeld { session } => {
                 let secret = format!("the secret of session {session}");
-                write!(f, "the database does not have {secret}: hand it over again (`hold_session`)")
+                write!(
+                    f,
+                    "the database does not have {secret}: hand it over again (`hold_session`)"
+                )
             }
             _ => Ok(()),
         }

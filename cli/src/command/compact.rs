@@ -156,7 +156,8 @@ impl Compact {
             });
         }
         if !self.all && compacted.open_bytes > 0 {
-            let remark = "the open segment was left as it is: `compact --all` closes and compacts it";
+            let remark =
+                "the open segment was left as it is: `compact --all` closes and compacts it";
             remarks.push(remark.to_string());
         }
         if !holders.is_empty() {

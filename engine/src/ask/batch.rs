@@ -78,7 +78,11 @@ impl<'a> Batch<'a> {
         let mut batch = credential::Batch::new();
         for (envelope, request, _, expires) in &calls {
             let credential = envelope.credential(*expires, &whose, &mut nonces);
-            batch.push(envelope.object, request, credential.map_err(|it| it.about(envelope.object))?);
+            batch.push(
+                envelope.object,
+                request,
+                credential.map_err(|it| it.about(envelope.object))?,
+            );
         }
         let credentials = batch.sign(&self.keys)?;
         let signed = calls.into_iter().zip(credentials);

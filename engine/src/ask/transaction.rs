@@ -89,7 +89,8 @@ impl<'a> Transaction<'a> {
         // Kept until the inputs are posted.
         let mut nonces = Nonces::lock(self.calls.iter().filter_map(Call::last_issued));
         let accepted_ahead = self.calls.iter().filter(|call| call.envelope.even_if_ahead);
-        let accepted_ahead: Vec<ObjectId> = accepted_ahead.map(|call| call.envelope.object).collect();
+        let accepted_ahead: Vec<ObjectId> =
+            accepted_ahead.map(|call| call.envelope.object).collect();
         let inputs = self.calls.into_iter().map(|call| {
             let object = call.envelope.object;
             let signed = call.sign(&mut nonces).map_err(|error| error.about(object));

@@ -7,9 +7,9 @@
 //! what the pass adds. None is both an object's code and a guard.
 
 use super::error::{ModuleError, ModuleErrorKind};
-use super::survey::{Survey, core_type, evaluate_i32};
 use super::limits::Limits;
 use super::names::{FunctionExport, INITIALIZE_EXPORT, RESERVED_PREFIX, SCHEMA_SECTION};
+use super::survey::{Survey, core_type, evaluate_i32};
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Global, TypeRef, ValType,
 };

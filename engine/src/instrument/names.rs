@@ -3,9 +3,9 @@
 use schema::CoreType;
 
 /// The custom section that holds the schema's WIT text.
-pub const SCHEMA_SECTION: &str = "continuant:schema";
+pub(super) const SCHEMA_SECTION: &str = "continuant:schema";
 /// The prefix of the names of exports that the pass adds.
-pub const RESERVED_PREFIX: &str = "continuant:";
+pub(super) const RESERVED_PREFIX: &str = "continuant:";
 /// The card memory's export name.
 pub const CARDS_EXPORT: &str = "continuant:cards";
 /// The fuel global's export name.

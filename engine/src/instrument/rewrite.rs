@@ -10,8 +10,8 @@ use super::added::{self, Added};
 use super::body::{self, Target};
 use super::emit::{GUEST_MEMORY, Meters};
 use super::error::{ModuleError, ModuleErrorKind};
-use super::survey::Survey;
 use super::names::{CARDS_EXPORT, FUEL_EXPORT, GLOBAL_EXPORT_PREFIX, STACK_EXPORT, START_EXPORT};
+use super::survey::Survey;
 use wasm_encoder::reencode::{Error, Reencode};
 use wasm_encoder::{
     CodeSection, ConstExpr, DataCountSection, DataSection, ElementSection, ExportKind,

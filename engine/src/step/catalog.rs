@@ -203,7 +203,8 @@ fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
     if let Some((name, params)) = migrate {
         check(name, (params, Vec::new()))?;
         if !module.has_realloc {
-            let expected = "an export that allocates room for the state before the upgrade".to_string();
+            let expected =
+                "an export that allocates room for the state before the upgrade".to_string();
             return refuse("cabi_realloc", expected, "no such export".to_string());
         }
     }

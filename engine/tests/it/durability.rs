@@ -16,19 +16,19 @@ fn options(disk: &HeldDisk) -> Options {
 }
 
 /// A counter in a database on a disk whose syncs wait.
-struct HeldDisk {
+struct HeldDatabase {
     disk: HeldDisk,
     db: Database,
     id: ObjectId,
 }
 
-impl HeldDisk {
-    fn new() -> HeldDisk {
+impl HeldDatabase {
+    fn new() -> HeldDatabase {
         let disk = HeldDisk::default();
         let db = options(&disk).open("db").unwrap();
         let id = db.create(counter_code(OPEN)).unwrap();
         disk.hold();
-        HeldDisk { disk, db, id }
+        HeldDatabase { disk, db, id }
     }
 
     fn call(&self, method: &str, arguments: Vec<Value>) -> Call<'_> {
@@ -48,7 +48,7 @@ impl HeldDisk {
     }
 }
 
-impl Drop for HeldDisk {
+impl Drop for HeldDatabase {
     /// A test that fails does not wait for its disk.
     fn drop(&mut self) {
         self.disk.release();
@@ -63,7 +63,7 @@ pub(crate) fn assert_poisoned(error: &Error) {
 
 #[test]
 fn a_relaxed_reply_comes_before_the_disk_is_done_and_its_ticket_after() {
-    let held = HeldDisk::new();
+    let held = HeldDatabase::new();
     let receipts = [held.add_relaxed(), held.add_relaxed()];
     held.disk.wait_for_a_sync();
     assert_eq!(receipts[1].result, Some(2u64.into()), "a step runs on what is not durable yet");
@@ -79,7 +79,7 @@ fn a_relaxed_reply_comes_before_the_disk_is_done_and_its_ticket_after() {
 
 #[test]
 fn outputs_are_given_when_their_version_is_durable() {
-    let held = HeldDisk::new();
+    let held = HeldDatabase::new();
     let ring = held.call("ring", args![START + 1000]).durability(Durability::Relaxed);
     let receipt = ring.wait().unwrap();
     held.disk.wait_for_a_sync();
@@ -92,7 +92,7 @@ fn outputs_are_given_when_their_version_is_durable() {
 
 #[test]
 fn a_durable_reply_behind_a_relaxed_one_comes_when_both_are_durable() {
-    let held = HeldDisk::new();
+    let held = HeldDatabase::new();
     let relaxed = held.add_relaxed();
     let durable = held.add().submit().unwrap();
     held.disk.wait_for_a_sync();
@@ -108,7 +108,7 @@ fn a_durable_reply_behind_a_relaxed_one_comes_when_both_are_durable() {
 
 #[test]
 fn a_refusal_comes_when_the_reply_would() {
-    let held = HeldDisk::new();
+    let held = HeldDatabase::new();
     let fail = || held.call("fail", args![]);
     let relaxed = fail().durability(Durability::Relaxed).wait().unwrap_err();
     assert!(matches!(relaxed.kind(), ErrorKind::Refused { recorded: true, .. }), "{relaxed}");
@@ -122,7 +122,7 @@ fn a_refusal_comes_when_the_reply_would() {
 
 #[test]
 fn a_failed_sync_is_what_every_ticket_ends_in_and_nothing_more_is_acknowledged() {
-    let held = HeldDisk::new();
+    let held = HeldDatabase::new();
     let receipt = held.add_relaxed();
     let durable = held.add().submit().unwrap();
     held.disk.wait_for_a_sync();
@@ -141,7 +141,7 @@ fn a_failed_sync_is_what_every_ticket_ends_in_and_nothing_more_is_acknowledged()
 
 #[test]
 fn a_power_cut_undoes_a_relaxed_version_and_all_that_came_after() {
-    let held = HeldDisk::new();
+    let held = HeldDatabase::new();
     held.disk.release();
     let kept = held.add_relaxed();
     kept.ticket.wait().unwrap();

@@ -177,8 +177,8 @@ fn files_and_lines_are_short() {
     check("a file has at most 1000 lines of at most 100 columns", broken);
 }
 
-/// Whether the text that a line opens and does not close goes on, in the line below, further right
-/// than it began: formatting moved its beginning and left the rest behind.
+/// Returns whether the text that a line opens and does not close goes on, in the line below,
+/// further right than it began: formatting moved its beginning and left the rest behind.
 fn is_torn(line: &str, below: &str) -> bool {
     let Some(begun) = line.strip_suffix('\\') else { return false };
     let (mut opened, mut is_escaped) = (None, false);

@@ -24,7 +24,7 @@ use crate::tally::Tally;
 use crate::vault::forged::{self, NATIVE};
 use crate::vault::host::{Claim, Host};
 use crate::vault::law::{Law, Word};
-use crate::vault::mind::{Mind, Attempt};
+use crate::vault::mind::{DrawnInput, Mind};
 use crate::vault::model::{Attempt, Model, WEEK};
 use crate::vault::{Ask, STATE_PAGE, base};
 
@@ -135,8 +135,8 @@ impl World<'_> {
             let vault = &self.vaults[index];
             let time = self.now.max(vault.model.time);
             let object = vault.host.head.id;
-            let attempt = self.mind.crowd(self.rng, object, time, time + lasts);
-            self.put(index, attempt, counts)?;
+            let drawn = self.mind.crowd(self.rng, object, time, time + lasts);
+            self.put(index, drawn, counts)?;
             self.now += self.rng.random_range(0..2);
         }
         Ok(())
@@ -146,14 +146,14 @@ impl World<'_> {
     fn ask(&mut self, index: usize, counts: &mut Counts) -> Outcome {
         let vault = &self.vaults[index];
         let time = self.now.max(vault.model.time);
-        let attempt = self.mind.attempt(self.rng, &vault.model, vault.host.head.id, time);
-        self.put(index, attempt, counts)
+        let drawn = self.mind.draw(self.rng, &vault.model, vault.host.head.id, time);
+        self.put(index, drawn, counts)
     }
 
-    fn put(&mut self, index: usize, attempt: Attempt, counts: &mut Counts) -> Outcome {
+    fn put(&mut self, index: usize, drawn: DrawnInput, counts: &mut Counts) -> Outcome {
         let vault = &mut self.vaults[index];
         let rng = &mut *self.rng;
-        let Attempt { input, ask, signed } = attempt;
+        let DrawnInput { input, ask, signed } = drawn;
         let time = input.time;
         if !vault.takes(&input)? {
             counts.turned_away += 1;

@@ -26,7 +26,7 @@ use crate::tally::Tally;
 use crate::vault::forged::{self, Told};
 use crate::vault::host::{Claim, Host};
 use crate::vault::law::Law;
-use crate::vault::mind::{Mind, Attempt};
+use crate::vault::mind::{DrawnInput, Mind};
 use crate::vault::model::{Attempt, Model};
 use crate::vault::{base, wasm};
 
@@ -73,7 +73,7 @@ impl Lineage {
         for _ in 0..rng.random_range(3..16) {
             now += [0, 1, 1000, 60_000][rng.random_range(0..4)];
             let before = Some((host.clone(), verifier.clone()));
-            let Attempt { input, ask, signed } = mind.attempt(rng, &model, host.head.id, now);
+            let DrawnInput { input, ask, signed } = mind.draw(rng, &model, host.head.id, now);
             let made = ask.made(&model.state, now);
             let claim = match ask.runs_code() {
                 false => host.written(&input.request),

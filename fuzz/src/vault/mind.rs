@@ -1,7 +1,7 @@
-//! Attempts of people and strangers: requests to a vault, signed by themselves or with others,
+//! Inputs of people and strangers: requests to a vault, signed by themselves or with others,
 //! half signed, signed for something else, repeated, and tampered with.
 //!
-//! Invariant: the drawn attempt says truly whether each signature, or the code of a session, was
+//! Invariant: the drawn input says truly whether each signature, or the code of a session, was
 //! made for exactly this request; nothing here relies on the code that verifies them.
 
 use object::credential::{Batch, Credential, Place, Proof, Signature, SigningKey};
@@ -16,7 +16,7 @@ use super::law::{keys, public, sessions};
 use super::model::{Model, Signed, WEEK};
 
 /// An input, with what it asks.
-pub(crate) struct Attempt {
+pub(crate) struct DrawnInput {
     pub(crate) input: Input,
     pub(crate) ask: Ask,
     pub(crate) signed: Option<Signed>,
@@ -54,13 +54,13 @@ pub(crate) struct Mind {
 
 impl Mind {
     /// Something to ask `object` for.
-    pub(crate) fn attempt(
+    pub(crate) fn draw(
         &mut self,
         rng: &mut StdRng,
         model: &Model,
         object: ObjectId,
         time: u64,
-    ) -> Attempt {
+    ) -> DrawnInput {
         let again = !self.asked.is_empty() && rng.random_bool(0.25);
         let (ask, mut input) = match again {
             true => self.asked[rng.random_range(0..self.asked.len())].clone(),
@@ -94,7 +94,7 @@ impl Mind {
         };
         let signed = input.credential.as_ref().map(|it| self.judge(it, object, &input.request));
         self.asked.push((ask.clone(), input.clone()));
-        Attempt { input, ask, signed }
+        DrawnInput { input, ask, signed }
     }
 
     /// Draws a request by as many new strangers as may sign one input.
@@ -104,7 +104,7 @@ impl Mind {
         object: ObjectId,
         time: u64,
         expires: u64,
-    ) -> Attempt {
+    ) -> DrawnInput {
         let ask = Ask::Add(1);
         let request = ask.request();
         let mut credential = Credential::new(rng.random_range(1..9), expires);
@@ -115,7 +115,7 @@ impl Mind {
         let keys = credential.signatures().iter().map(|signature| signature.key).collect();
         let signed = Signed { genuine: true, keys, session: None, nonce, expires, parent };
         let input = Input { request, time, credential: Some(credential) };
-        Attempt { input, ask, signed: Some(signed) }
+        DrawnInput { input, ask, signed: Some(signed) }
     }
 
     /// Signs a request as some people would.

@@ -204,11 +204,7 @@ fn witness_of(target: &Directory) -> Result<(Option<Witness>, Option<Mended>)> {
 
 /// Counts the content of a log up to `end`, continuing from an earlier witness; returns also the
 /// last frame.
-fn count(
-    segments: &Segments,
-    before: Option<Witness>,
-    end: Position,
-) -> Result<(Tail, Contents)> {
+fn count(segments: &Segments, before: Option<Witness>, end: Position) -> Result<(Tail, Contents)> {
     let (mut tail, mut contents) = (scan::start(segments.seal()), Contents::default());
     let is_in_log = |tail| match ends_at(segments, tail) {
         // A witness that is not of this log says nothing about it.

@@ -58,7 +58,8 @@ pub(crate) fn recover(
             segments
         }
         false => {
-            let segments = Segments::new(Arc::clone(directory.disk()), directory.log(), directory.id());
+            let segments =
+                Segments::new(Arc::clone(directory.disk()), directory.log(), directory.id());
             segments.tidy()?;
             segments
         }

@@ -67,7 +67,10 @@ impl Records {
         let mut keys: Vec<PublicKey> = keys.iter().map(SigningKey::public).collect();
         keys.sort_unstable();
         keys.dedup();
-        assert!(!keys.is_empty(), "a batch is signed, or unsigned inputs would be taken for its own");
+        assert!(
+            !keys.is_empty(),
+            "a batch is signed, or unsigned inputs would be taken for its own"
+        );
         Records { keys, base, is_resumed, objects: HashMap::new() }
     }
 

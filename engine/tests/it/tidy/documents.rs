@@ -128,8 +128,8 @@ fn included(manifest: &str) -> Vec<&str> {
     entries.map(|entry| entry.trim_start_matches('/')).collect()
 }
 
-/// Where in its package a file is that the source at `path`, below the package, names from its own
-/// folder: none outside of the package.
+/// The place in its package of a file that the source at `path`, below the package, names from its
+/// own folder: none outside of the package.
 fn resolved(path: &str, named: &str) -> Option<String> {
     let mut parts: Vec<&str> = path.split('/').collect();
     parts.pop();
@@ -186,7 +186,8 @@ fn a_package_has_the_files_that_its_crate_reads() {
 
 #[test]
 fn files_are_found_as_a_source_names_them() {
-    let text = "let a = include_str!(\"../a.txt\"); include_bytes!(\"b/c\"); include_str!(\"../../d\")\n\
+    let text = "let a = include_str!(\"../a.txt\"); include_bytes!(\"b/c\");\n\
+                include_str!(\"../../d\")\n\
                 concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/tests/e\"); \n\
                 env!(\"CARGO_MANIFEST_DIR\")).join(\"../f\")";
     let found = files_read("src/x.rs", text);
@@ -195,7 +196,7 @@ fn files_are_found_as_a_source_names_them() {
     assert_eq!(included("x\ninclude = [\"/src\", \"/README.md\"]\n"), ["src", "README.md"]);
 }
 
-/// What is not meant to be taken has no `include`, and is kept from a registry.
+/// A crate that nobody is meant to take has no `include`, and is kept from a registry.
 #[test]
 fn packages_are_what_people_take() {
     let mut broken = Vec::new();

@@ -108,7 +108,7 @@ fn exports(source: &str) -> (Vec<String>, String) {
     (names, rest)
 }
 
-/// Whether a text has a name, as a word.
+/// Returns whether a text has a name, as a word.
 fn has_word(text: &str, name: &str) -> bool {
     text.split(|c: char| !c.is_alphanumeric() && c != '_').any(|word| word == name)
 }
@@ -123,8 +123,7 @@ fn an_export_for_internals_is_used_without_them() {
     assert_eq!(modules, ["instrument"], "the modules are found");
     let mut broken = Vec::new();
     for module in modules {
-        let (file, folder) =
-            (format!("engine/src/{module}.rs"), format!("engine/src/{module}/"));
+        let (file, folder) = (format!("engine/src/{module}.rs"), format!("engine/src/{module}/"));
         let own = fs::read_to_string(root().join(&file)).unwrap();
         let (names, rest) = exports(&own);
         assert!(names.len() > 10, "the exports are found: {names:?}");
