@@ -4,7 +4,7 @@
 //! The engine and the verifier call these functions before they decide on a step. It does not know
 //! policies, nor steps.
 
-use crate::credential::{Credential, Host, PublicKey};
+use crate::credential::{Credential, EXPIRY_MAX, Host, PublicKey};
 use crate::error::{Error, ErrorKind};
 use crate::hash::{SessionId, VersionHash};
 use crate::head::Head;
@@ -12,6 +12,7 @@ use crate::input::{Input, Request};
 use crate::ledger::{NonceProblem, SessionProblem, Tracked, Used};
 use crate::limits::EXPIRY_MS_MAX;
 use crate::refusal::{Reason, Verdict};
+use crate::time::Time;
 
 /// Verifies the credential, and that its holders may ask this now, of an object whose policy names
 /// the keys in `tracked`. Returns the keys that signed, or that opened the session, ascending. With
@@ -89,7 +90,8 @@ fn timely<'i>(head: &Head, input: &'i Input) -> Result<Option<&'i Credential>, V
         }
         if head.header.wake.is_none_or(|wake| wake > input.time) {
             let detail = head.header.wake.map_or("no wake is set".to_string(), |wake| {
-                format!("the next wake is at {wake}, the time is {}", input.time)
+                let (wake, time) = (wake.as_millis(), input.time.as_millis());
+                format!("the next wake is at {wake}, the time is {time}")
             });
             return Err(Verdict::native(Reason::NotDue, detail));
         }
@@ -119,7 +121,7 @@ fn in_session(
         return Err(Verdict::native(Reason::NoSession, session.to_string()));
     };
     if credential.expires > open.expires() {
-        let (expires, ends) = (credential.expires, open.expires());
+        let (expires, ends) = (credential.expires.as_millis(), open.expires().as_millis());
         let detail = format!("it expires at {expires}, the session at {ends}");
         return Err(Verdict::native(Reason::ExpiresTooLate, detail));
     }
@@ -131,13 +133,14 @@ fn in_session(
 }
 
 /// Checks that `expires` is not before `time`, and is within the limit after it.
-fn expiry(expires: u64, time: u64) -> Result<(), Verdict> {
+fn expiry(expires: Time, time: Time) -> Result<(), Verdict> {
+    let (end, now) = (expires.as_millis(), time.as_millis());
     if expires < time {
-        let detail = format!("it expired at {expires}, the time is {time}");
+        let detail = format!("it expired at {end}, the time is {now}");
         return Err(Verdict::native(Reason::Expired, detail));
     }
-    if expires - time > EXPIRY_MS_MAX {
-        let detail = format!("it expires at {expires}, more than {EXPIRY_MS_MAX} ms after {time}");
+    if expires.saturating_duration_since(time) > EXPIRY_MAX {
+        let detail = format!("it expires at {end}, more than {EXPIRY_MS_MAX} ms after {now}");
         return Err(Verdict::native(Reason::ExpiresTooLate, detail));
     }
     Ok(())
@@ -157,6 +160,7 @@ fn used(problem: NonceProblem, credential: &Credential) -> Verdict {
         NonceProblem::Reordered => (Reason::Reordered, format!("nonce {nonce}")),
         NonceProblem::Forgotten { floor } => {
             let many = "many keys signed lately, and what is to follow theirs has to expire";
+            let (expires, floor) = (expires.as_millis(), floor.as_millis());
             (Reason::NoncesFull, format!("it expires at {expires}: {many} after {floor}"))
         }
     };

@@ -7,6 +7,7 @@
 use arrayvec::ArrayVec;
 
 use crate::error::{Error, Result};
+use crate::time::Time;
 
 /// Reads an encoding of `what` from its start to its end.
 pub struct Reader<'a> {
@@ -75,6 +76,11 @@ impl<'a> Reader<'a> {
         self.array().map(u64::from_le_bytes)
     }
 
+    /// The next eight bytes, as a time.
+    pub fn time(&mut self) -> Result<Time> {
+        self.u64().map(Time::from_millis)
+    }
+
     /// A count of things, each at least `each` bytes long, at most `max` of them.
     pub fn count(&mut self, max: usize, each: usize) -> Result<usize> {
         let count = self.u32()? as usize;
@@ -137,6 +143,12 @@ pub trait Write {
     #[inline]
     fn put_u64(&mut self, value: u64) -> &mut Self {
         self.put(&value.to_le_bytes())
+    }
+
+    /// Appends a time, in eight bytes.
+    #[inline]
+    fn put_time(&mut self, time: Time) -> &mut Self {
+        self.put_u64(time.as_millis())
     }
 
     /// Appends a count as a `u32`; encoded counts are bounded far below `u32::MAX`.

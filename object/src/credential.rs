@@ -12,14 +12,16 @@ mod memo;
 mod session;
 
 use std::fmt;
+use std::time::Duration;
 
 use ed25519_dalek::{Signer as _, VerifyingKey};
 
 use crate::codec::Write as _;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::{self, BatchRoot, LeafHash, ObjectId, SessionId, VersionHash};
-use crate::limits::SIGNATURES_MAX;
+use crate::limits::{EXPIRY_MS_MAX, SIGNATURES_MAX};
 use crate::request::{Claims, Request, put_dsse};
+use crate::time::Time;
 pub use batch::{Batch, Place};
 pub use host::Host;
 pub use memo::Memo;
@@ -28,13 +30,16 @@ pub use session::SessionKey;
 /// The payload type that signatures over a batch are bound to.
 const BATCH_TYPE: &str = "application/vnd.continuant.batch.v1";
 
+/// The longest time in the future at which a credential or a session may expire.
+pub const EXPIRY_MAX: Duration = Duration::from_millis(EXPIRY_MS_MAX);
+
 /// The proof of who asks.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     /// Above every nonce that the object admitted from these keys, or in this session.
     pub nonce: u64,
-    /// The last moment at which the input may be admitted, in milliseconds since 1970-01-01 UTC.
-    pub expires: u64,
+    /// The last moment at which the input may be admitted.
+    pub expires: Time,
     /// The only version that the input may follow, when it must be that one.
     pub parent: Option<VersionHash>,
     /// The proof of the asking keys.
@@ -132,7 +137,7 @@ impl SigningKey {
 
 impl Credential {
     /// A credential without a signature yet.
-    pub fn new(nonce: u64, expires: u64) -> Credential {
+    pub fn new(nonce: u64, expires: Time) -> Credential {
         Credential { nonce, expires, parent: None, proof: Proof::Signatures(Vec::new()) }
     }
 

@@ -15,6 +15,7 @@ use crate::limits::{
     SIGNATURES_MAX,
 };
 use crate::message::Message;
+use crate::time::Time;
 
 /// The version of effects without messages, and of those with some.
 const EFFECTS_VERSION: u8 = 1;
@@ -53,14 +54,14 @@ pub enum WakeChange {
     Keep,
     /// The object wants no wake.
     Clear,
-    /// The object wants to run at this time, in milliseconds since 1970-01-01 UTC.
-    Set(u64),
+    /// The object wants to run at this time.
+    Set(Time),
 }
 
 impl WakeChange {
     /// Returns the next wake after the step of an object whose next wake was `wake` before. In a
     /// header the last representable moment encodes "no wake", so setting it means none.
-    pub fn apply(self, wake: Option<u64>) -> Option<u64> {
+    pub fn apply(self, wake: Option<Time>) -> Option<Time> {
         match self {
             WakeChange::Keep => wake,
             WakeChange::Clear => None,
@@ -95,7 +96,7 @@ impl Effects {
         };
         bytes.put_u8(tag);
         if let Some(at) = at {
-            bytes.put_u64(at);
+            bytes.put_time(at);
         }
         bytes.put_count(self.outputs.len());
         for output in &self.outputs {
@@ -123,7 +124,7 @@ impl Effects {
         let wake = match reader.u8()? {
             0 => WakeChange::Keep,
             1 => WakeChange::Clear,
-            2 => WakeChange::Set(reader.u64()?),
+            2 => WakeChange::Set(reader.time()?),
             other => return Err(reader.fail(1, "a wake change below 3", other)),
         };
         let count = reader.count(OUTPUTS_MAX, 8)?;

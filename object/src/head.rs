@@ -12,6 +12,7 @@ use crate::input::{Input, Request};
 use crate::ledger::{Ledger, Tracked};
 use crate::lineage::Spine;
 use crate::refusal::Refusal;
+use crate::time::Time;
 
 /// The newest version of an object, and all that making the next one needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,8 +23,8 @@ pub struct Head {
     pub header: Arc<Header>,
     /// The header's hash.
     pub hash: VersionHash,
-    /// The time of the genesis, in milliseconds since 1970-01-01 UTC.
-    pub created: u64,
+    /// The time of the genesis.
+    pub created: Time,
     /// The ledger of the lineage.
     ///
     /// Invariant: it is the one that the header names, unless only headers were read.
@@ -226,7 +227,7 @@ impl Head {
     }
 
     /// The next wake as a step finds it: a wake that runs is spent.
-    pub fn wake_during(&self, request: &Request) -> Option<u64> {
+    pub fn wake_during(&self, request: &Request) -> Option<Time> {
         match request {
             Request::Cycle => None,
             _ => self.header.wake,

@@ -15,13 +15,14 @@ use crate::hash::{
 };
 use crate::limits::{MEMORY_BYTES_MAX, PAGE_BYTES, SEQ_MAX};
 use crate::lineage::jump_seq;
+use crate::time::Time;
 
 /// Bytes of an encoded header.
 pub const HEADER_BYTES: usize = 480;
 /// The version of the layout.
 pub const HEADER_VERSION: u16 = 1;
 /// The stored form of "no next wake".
-pub(crate) const NO_WAKE: u64 = u64::MAX;
+pub(crate) const NO_WAKE: Time = Time::MAX;
 
 /// The kind of request that made a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -109,7 +110,7 @@ const _: () = {
     }
 };
 
-/// The header of one version. Times are milliseconds since 1970-01-01 UTC.
+/// The header of one version.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct Header {
     /// The kind of request that made the version.
@@ -119,9 +120,9 @@ pub struct Header {
     /// The number of versions before this one.
     pub seq: u64,
     /// The time that the host states; never before the parent's time.
-    pub time: u64,
+    pub time: Time,
     /// The time of the object's next own cycle.
-    pub wake: Option<u64>,
+    pub wake: Option<Time>,
     /// Fuel that the step used.
     pub fuel: u64,
     /// The memory's length in bytes.
@@ -163,8 +164,8 @@ impl Header {
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = ArrayVec::<u8, HEADER_BYTES>::new();
         bytes.put_u16(HEADER_VERSION).put_u8(self.kind.code()).put_u8(0);
-        bytes.put_u32(self.instrumentation).put_u64(self.seq).put_u64(self.time);
-        bytes.put_u64(self.wake.unwrap_or(NO_WAKE)).put_u64(self.fuel).put_u64(self.memory_bytes);
+        bytes.put_u32(self.instrumentation).put_u64(self.seq).put_time(self.time);
+        bytes.put_time(self.wake.unwrap_or(NO_WAKE)).put_u64(self.fuel).put_u64(self.memory_bytes);
         bytes.put_u64(self.refusal_count).put_u32(self.page_count).put_u32(0);
         for hash in self.hashes() {
             bytes.put(hash);
@@ -174,12 +175,12 @@ impl Header {
 
     /// Every field's name and value, in the order of the layout, for people and comparisons.
     pub fn fields(&self) -> Vec<(&'static str, String)> {
-        let wake = self.wake.map_or("none".to_string(), |wake| wake.to_string());
+        let wake = self.wake.map_or("none".to_string(), |wake| wake.as_millis().to_string());
         vec![
             ("kind", self.kind.name().to_string()),
             ("instrumentation", self.instrumentation.to_string()),
             ("seq", self.seq.to_string()),
-            ("time", self.time.to_string()),
+            ("time", self.time.as_millis().to_string()),
             ("wake", wake),
             ("fuel", self.fuel.to_string()),
             ("memory bytes", self.memory_bytes.to_string()),
@@ -237,8 +238,8 @@ impl Header {
             kind,
             instrumentation: reader.u32()?,
             seq: reader.u64()?,
-            time: reader.u64()?,
-            wake: Some(reader.u64()?).filter(|&wake| wake != NO_WAKE),
+            time: reader.time()?,
+            wake: Some(reader.time()?).filter(|&wake| wake != NO_WAKE),
             fuel: reader.u64()?,
             memory_bytes: reader.u64()?,
             refusal_count: reader.u64()?,
@@ -273,7 +274,7 @@ impl Header {
             Err(Error::decode("version header", offset, expected, found))
         };
         if self.wake == Some(NO_WAKE) {
-            return Err(Error::none("wake", "a moment", NO_WAKE));
+            return Err(Error::none("wake", "a moment", NO_WAKE.as_millis()));
         }
         if self.seq > SEQ_MAX {
             return fail(8, &format!("at most {SEQ_MAX}"), self.seq.to_string());

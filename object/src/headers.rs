@@ -61,7 +61,11 @@ impl Headers {
             return wrong("jump", &jump, &header.jump);
         }
         if header.time < head.header.time {
-            return wrong("time", &format!("{} or later", head.header.time), &header.time);
+            return wrong(
+                "time",
+                &format!("{} or later", head.header.time.as_millis()),
+                &header.time.as_millis(),
+            );
         }
         let is_upgraded = header.kind == Kind::Upgrade;
         if !is_upgraded && header.memory_bytes < head.header.memory_bytes {

@@ -11,6 +11,7 @@ use crate::limits::{
     WRITES_MAX,
 };
 pub use crate::request::Request;
+use crate::time::Time;
 
 const INPUT_VERSION: u8 = 1;
 /// Tags of credentials; 0 says that there is none.
@@ -23,8 +24,8 @@ const IN_SESSION: u8 = 3;
 pub struct Input {
     /// The request.
     pub request: Request,
-    /// The time at which the host took the input, in milliseconds since 1970-01-01 UTC.
-    pub time: u64,
+    /// The time at which the host took the input.
+    pub time: Time,
     /// The credential of the asking party, when the input is signed.
     pub credential: Option<Credential>,
 }
@@ -77,7 +78,7 @@ impl Input {
     /// When a part is beyond `u32::MAX` bytes; the limits are far below.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(128);
-        bytes.put_u8(INPUT_VERSION).put_u64(self.time);
+        bytes.put_u8(INPUT_VERSION).put_time(self.time);
         self.request.encode_into(&mut bytes);
         match &self.credential {
             None => {
@@ -99,7 +100,7 @@ impl Input {
         if version != INPUT_VERSION {
             return Err(reader.fail(1, &format!("version {INPUT_VERSION}"), version));
         }
-        let time = reader.u64()?;
+        let time = reader.time()?;
         let request = Request::decode_from(&mut reader)?;
         let credential = match reader.u8()? {
             0 => None,
@@ -127,7 +128,7 @@ fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
         Proof::Batch(..) => BATCHED,
         Proof::Session { .. } => IN_SESSION,
     });
-    bytes.put_u64(credential.nonce).put_u64(credential.expires);
+    bytes.put_u64(credential.nonce).put_time(credential.expires);
     bytes.put(&credential.parent.unwrap_or(VersionHash::NONE).0);
     match &credential.proof {
         Proof::Signatures(_) => {}
@@ -144,7 +145,7 @@ fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
 }
 
 fn decode_credential(reader: &mut Reader<'_>, tag: u8) -> Result<Credential> {
-    let (nonce, expires) = (reader.u64()?, reader.u64()?);
+    let (nonce, expires) = (reader.u64()?, reader.time()?);
     let parent = VersionHash(reader.array()?);
     let parent = (parent != VersionHash::NONE).then_some(parent);
     let proof = match tag {

@@ -14,7 +14,7 @@ mod sessions;
 use std::sync::Arc;
 
 pub use self::nonces::{NonceProblem, Nonces, Used};
-pub use self::past::{DAY_MS, HOUR_MS, MINUTE_MS, Mark, Past, Tracked};
+pub use self::past::{DAY, HOUR, MINUTE, Mark, Past, Tracked};
 pub use self::sessions::{SessionEntry, SessionProblem, Sessions};
 use crate::codec::{Reader, Write};
 use crate::credential::{Credential, Proof, PublicKey};

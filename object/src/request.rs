@@ -12,6 +12,7 @@ use crate::limits::{
     FUEL_MAX, NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX, WRITES_MAX,
 };
 use crate::message::Origin;
+use crate::time::Time;
 
 /// The payload type that signatures are bound to.
 const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
@@ -21,7 +22,7 @@ const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
 pub(crate) struct Claims {
     pub(crate) object: ObjectId,
     pub(crate) nonce: u64,
-    pub(crate) expires: u64,
+    pub(crate) expires: Time,
     pub(crate) parent: Option<VersionHash>,
 }
 
@@ -58,8 +59,8 @@ pub enum Request {
     OpenSession {
         /// The session's id, the public name of the secret.
         session: SessionId,
-        /// The last moment of the session, in milliseconds since 1970-01-01 UTC.
-        expires: u64,
+        /// The last moment of the session.
+        expires: Time,
     },
     /// Creates an object as a copy of another object's version.
     Fork {
@@ -169,7 +170,7 @@ impl Request {
         &self,
         object: ObjectId,
         nonce: u64,
-        expires: u64,
+        expires: Time,
         parent: Option<VersionHash>,
     ) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(256);
@@ -188,7 +189,7 @@ impl Request {
     /// Appends the bytes to sign, without their type.
     pub(crate) fn put_signed_body(&self, to: &mut impl Write, claims: Claims) {
         let Claims { object, nonce, expires, parent } = claims;
-        to.put(&object.0).put_u64(nonce).put_u64(expires);
+        to.put(&object.0).put_u64(nonce).put_time(expires);
         to.put(&parent.unwrap_or(VersionHash::NONE).0);
         self.encode_into(to);
     }
@@ -213,7 +214,7 @@ impl Request {
                 bytes.put_blob(policy);
             }
             Request::OpenSession { session, expires } => {
-                bytes.put(&session.0).put_u64(*expires);
+                bytes.put(&session.0).put_time(*expires);
             }
             Request::Fork { salt, of } => {
                 bytes.put(salt).put(&of.encode());
@@ -255,9 +256,10 @@ impl Request {
             Some(Kind::Amend) => {
                 Request::Amend { policy: reader.blob(POLICY_ENCODED_MAX)?.to_vec() }
             }
-            Some(Kind::OpenSession) => {
-                Request::OpenSession { session: SessionId(reader.array()?), expires: reader.u64()? }
-            }
+            Some(Kind::OpenSession) => Request::OpenSession {
+                session: SessionId(reader.array()?),
+                expires: reader.time()?,
+            },
             Some(Kind::Message) => Request::Message {
                 origin: Box::new(Origin::decode_from(reader)?),
                 method: reader.text(NAME_BYTES_MAX)?.to_string(),

@@ -103,14 +103,15 @@ fn join(one: &BatchRoot, other: &BatchRoot) -> BatchRoot {
 ///
 /// ```
 /// use continuant_object::credential::{Batch, Credential, Memo, SigningKey};
-/// use continuant_object::{hash::ObjectId, input::Request};
+/// use continuant_object::{hash::ObjectId, input::Request, time::Time};
 ///
 /// let key = SigningKey::from_secret(&[1; 32]);
 /// let ring = Request::Call { method: "ring".to_string(), arguments: vec![] };
 /// let (one, other) = (ObjectId([1; 32]), ObjectId([2; 32]));
+/// let expires = Time::from_millis(1_700_000_000_000);
 /// let mut batch = Batch::new();
-/// batch.push(one, &ring, Credential::new(1, 1_700_000_000_000));
-/// batch.push(other, &ring, Credential::new(1, 1_700_000_000_000));
+/// batch.push(one, &ring, Credential::new(1, expires));
+/// batch.push(other, &ring, Credential::new(1, expires));
 /// let credentials = batch.sign(&[&key])?;
 /// assert_eq!(credentials[1].verify(other, &ring, &Memo::default())?, [key.public()]);
 /// # Ok::<(), continuant_object::Error>(())

@@ -75,7 +75,7 @@ mod tests {
     #[test]
     fn a_code_is_the_keyed_hash_of_the_dsse_encoding_however_long_the_request() {
         let (key, object) = (SessionKey::from_secret(&[3; 32]), ObjectId([7; 32]));
-        let credential = Credential::new(5, 1_700_000_000_000);
+        let credential = Credential::new(5, crate::time::Time::from_millis(1_700_000_000_000));
         for length in (0..40).chain(90..300).chain([1_000, 5_000, 70_000]) {
             let arguments: Vec<u8> = (0..length).map(|index| index as u8).collect();
             let request = Request::Call { method: "fly".to_string(), arguments };

@@ -12,7 +12,7 @@
 //! that the older policy did not name may have been dropped until then.
 //!
 //! Tables in the first form, from lineages older than floors, hold in each entry the time at which
-//! the nonce was used, and keep it for `EXPIRY_MS_MAX`.
+//! the nonce was used, and keep it for `EXPIRY_MAX`.
 //!
 //! This module knows no signatures (the given keys are verified) and no policies (the names are
 //! given).
@@ -21,9 +21,10 @@
 //! most the floor.
 
 use crate::codec::{Reader, Write};
-use crate::credential::PublicKey;
+use crate::credential::{EXPIRY_MAX, PublicKey};
 use crate::error::Result;
-use crate::limits::{EXPIRY_MS_MAX, NONCES_MAX};
+use crate::limits::NONCES_MAX;
+use crate::time::Time;
 
 use super::past::Tracked;
 
@@ -37,7 +38,7 @@ pub enum NonceProblem {
     /// The key may have signed an input with as late an expiry, and have been forgotten.
     Forgotten {
         /// The floor: the input must expire after this moment.
-        floor: u64,
+        floor: Time,
     },
 }
 
@@ -46,8 +47,8 @@ pub enum NonceProblem {
 pub struct Used {
     /// The nonce.
     pub nonce: u64,
-    /// The last moment at which it may be admitted, in milliseconds since 1970-01-01 UTC.
-    pub expires: u64,
+    /// The last moment at which it may be admitted.
+    pub expires: Time,
 }
 
 /// The last nonce of each key that signed an admitted input, until seven days after the last of its
@@ -59,11 +60,11 @@ pub struct Used {
 pub struct Nonces {
     entries: Vec<Nonce>,
     form: Form,
-    /// The floor: an input of a key without an entry must expire after this; 0 when nothing was
-    /// dropped.
-    floor: u64,
+    /// The floor: an input of a key without an entry must expire after this; [`Time::MIN`] when
+    /// nothing was dropped.
+    floor: Time,
     /// The same, for a key that the policy names.
-    named_floor: u64,
+    named_floor: Time,
 }
 
 /// The meaning of an entry's third number.
@@ -80,15 +81,15 @@ enum Form {
 struct Nonce {
     key: PublicKey,
     nonce: u64,
-    /// A moment, in milliseconds since 1970-01-01 UTC: which one, the form says.
-    moment: u64,
+    /// A moment: which one, the form says.
+    moment: Time,
 }
 
 impl Nonce {
     /// Returns a moment after which no admitted input of the key is valid.
-    fn until(&self, form: Form) -> u64 {
+    fn until(&self, form: Form) -> Time {
         match form {
-            Form::Time => self.moment.saturating_add(EXPIRY_MS_MAX),
+            Form::Time => self.moment.saturating_add(EXPIRY_MAX),
             Form::Until => self.moment,
         }
     }
@@ -116,7 +117,9 @@ impl Nonces {
     ) -> Result<(), NonceProblem> {
         self.follows(keys, used.nonce)?;
         match self.floor(keys, tracked) {
-            floor if floor > 0 && used.expires <= floor => Err(NonceProblem::Forgotten { floor }),
+            floor if Time::MIN < floor && used.expires <= floor => {
+                Err(NonceProblem::Forgotten { floor })
+            }
             _ => Ok(()),
         }
     }
@@ -135,14 +138,14 @@ impl Nonces {
         Ok(())
     }
 
-    /// The moment after which an input of `keys` has to expire; 0 when there is none.
-    pub fn floor(&self, keys: &[PublicKey], tracked: &Tracked) -> u64 {
+    /// The moment after which an input of `keys` has to expire; [`Time::MIN`] when there is none.
+    pub fn floor(&self, keys: &[PublicKey], tracked: &Tracked) -> Time {
         let of = |key: &PublicKey| match self.find(key) {
-            Ok(_) => 0,
+            Ok(_) => Time::MIN,
             Err(_) if tracked.names(key) => self.named_floor,
             Err(_) => self.floor,
         };
-        keys.iter().map(of).max().unwrap_or(0)
+        keys.iter().map(of).max().unwrap_or_default()
     }
 
     /// Returns whether an admitted input of this key is remembered.
@@ -157,7 +160,7 @@ impl Nonces {
 
     /// Returns whether any entry was dropped before its time.
     pub(super) fn has_floor(&self) -> bool {
-        self.floor > 0
+        self.floor > Time::MIN
     }
 
     /// Returns whether the table is in the first form, or empty.
@@ -167,7 +170,7 @@ impl Nonces {
 
     /// Returns whether, by the rule of the first form, the table had no room for `keys` at `time`;
     /// keys that have an entry need none.
-    pub fn was_full(&self, keys: &[PublicKey], time: u64) -> bool {
+    pub fn was_full(&self, keys: &[PublicKey], time: Time) -> bool {
         let kept = self.entries.iter().filter(|entry| entry.until(self.form) >= time);
         let kept = kept.filter(|entry| !keys.contains(&entry.key)).count();
         self.is_first_form() && kept + keys.len() > NONCES_MAX
@@ -175,14 +178,14 @@ impl Nonces {
 
     /// Records that `keys` used the nonce `used` at `time` and forgets long-expired entries. If too
     /// many remain, drops those that expire first, of keys that the policy does not name.
-    pub fn record(&mut self, keys: &[PublicKey], used: Used, time: u64, tracked: &Tracked) {
+    pub fn record(&mut self, keys: &[PublicKey], used: Used, time: Time, tracked: &Tracked) {
         let follows = self.follows(keys, used.nonce);
         debug_assert!(follows.is_ok(), "only admitted nonces are recorded");
         for entry in &mut self.entries {
             entry.moment = entry.until(self.form);
         }
         self.form = Form::Until;
-        self.entries.retain(|entry| entry.moment.saturating_add(EXPIRY_MS_MAX) >= time);
+        self.entries.retain(|entry| entry.moment.saturating_add(EXPIRY_MAX) >= time);
         for &key in keys {
             match self.find(&key) {
                 Ok(index) => {
@@ -201,9 +204,9 @@ impl Nonces {
         }
         for floor in [&mut self.floor, &mut self.named_floor] {
             // A floor below `time` excludes no unexpired input.
-            *floor = if *floor < time { 0 } else { *floor };
+            *floor = if *floor < time { Time::MIN } else { *floor };
         }
-        if self.entries.is_empty() && self.floor == 0 {
+        if self.entries.is_empty() && !self.has_floor() {
             self.form = Form::default();
         }
         debug_assert!(self.check_invariants(), "the table holds together");
@@ -237,7 +240,7 @@ impl Nonces {
         &self,
         keys: &[PublicKey],
         nonce: u64,
-        time: u64,
+        time: Time,
     ) -> Option<Nonces> {
         if !self.is_first_form() || self.was_full(keys, time) {
             return None;
@@ -256,12 +259,12 @@ impl Nonces {
 
     fn check_invariants(&self) -> bool {
         let Nonces { entries, form, floor, named_floor } = self;
-        let is_bare = entries.is_empty() && *floor == 0;
+        let is_bare = entries.is_empty() && !self.has_floor();
         entries.is_sorted_by(|one, next| one.key < next.key)
             && entries.len() <= NONCES_MAX
             && named_floor <= floor
             && match form {
-                Form::Time => *floor == 0,
+                Form::Time => !self.has_floor(),
                 Form::Until => !is_bare,
             }
     }
@@ -273,10 +276,10 @@ impl Nonces {
     pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
         bytes.put_count(self.entries.len());
         for entry in &self.entries {
-            bytes.put(&entry.key.0).put_u64(entry.nonce).put_u64(entry.moment);
+            bytes.put(&entry.key.0).put_u64(entry.nonce).put_time(entry.moment);
         }
         if self.form == Form::Until {
-            bytes.put_u64(self.floor).put_u64(self.named_floor);
+            bytes.put_time(self.floor).put_time(self.named_floor);
         }
     }
 
@@ -286,14 +289,14 @@ impl Nonces {
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
             let key = PublicKey(reader.array()?);
-            entries.push(Nonce { key, nonce: reader.u64()?, moment: reader.u64()? });
+            entries.push(Nonce { key, nonce: reader.u64()?, moment: reader.time()? });
         }
         if !entries.is_sorted_by(|one, next| one.key < next.key) {
             return Err(reader.fail(0, "ascending keys", "keys out of order"));
         }
         let (form, floor, named_floor) = match is_first_form {
-            true => (Form::Time, 0, 0),
-            false => (Form::Until, reader.u64()?, reader.u64()?),
+            true => (Form::Time, Time::MIN, Time::MIN),
+            false => (Form::Until, reader.time()?, reader.time()?),
         };
         let nonces = Nonces { entries, form, floor, named_floor };
         match nonces.check_invariants() {

@@ -7,18 +7,20 @@
 //! Invariant: marks are ascending by action; times in a mark ascend.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::limits::{NAME_BYTES_MAX, PAST_ACTIONS_MAX, PAST_RECENT_MAX, SEQ_MAX};
+use crate::time::Time;
 
-/// Milliseconds of a minute.
-pub const MINUTE_MS: u64 = 60 * 1000;
-/// Milliseconds of an hour.
-pub const HOUR_MS: u64 = 60 * MINUTE_MS;
-/// Milliseconds of a day: versions are remembered for as long, one by one.
-pub const DAY_MS: u64 = 24 * HOUR_MS;
+/// A minute.
+pub const MINUTE: Duration = Duration::from_secs(60);
+/// An hour.
+pub const HOUR: Duration = Duration::from_secs(60 * 60);
+/// A day: versions are remembered for as long, one by one.
+pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The actions whose past a policy reads, and the keys that its text names.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -71,14 +73,14 @@ pub struct Mark {
     action: String,
     count: u64,
     seq: u64,
-    time: u64,
+    time: Time,
     /// The last ones within a day, oldest first.
     recent: Vec<Recent>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Recent {
-    time: u64,
+    time: Time,
     /// The first bytes of the asking key, at least 1; 0 for nobody. Keys with the same first bytes
     /// count as one, so that nobody becomes many by choosing keys.
     signer: u64,
@@ -121,7 +123,7 @@ impl Past {
         tracked: &Tracked,
         action: &str,
         seq: u64,
-        time: u64,
+        time: Time,
         signer: Option<&PublicKey>,
     ) {
         self.0.retain(|mark| tracked.has(&mark.action));
@@ -139,7 +141,7 @@ impl Past {
         let mark = &mut self.0[index];
         (mark.count, mark.seq, mark.time) = (mark.count + 1, seq, time);
         if tracked.recent {
-            mark.recent.retain(|recent| recent.is_within(time, DAY_MS));
+            mark.recent.retain(|recent| recent.is_within(time, DAY));
             if mark.recent.len() == PAST_RECENT_MAX {
                 mark.recent.remove(0);
             }
@@ -153,10 +155,10 @@ impl Past {
         bytes.put_count(self.0.len());
         for mark in &self.0 {
             bytes.put_blob(mark.action.as_bytes());
-            bytes.put_u64(mark.count).put_u64(mark.seq).put_u64(mark.time);
+            bytes.put_u64(mark.count).put_u64(mark.seq).put_time(mark.time);
             bytes.put_count(mark.recent.len() * RECENT_BYTES);
             for recent in &mark.recent {
-                bytes.put_u64(recent.time).put_u64(recent.signer);
+                bytes.put_time(recent.time).put_u64(recent.signer);
             }
         }
     }
@@ -169,7 +171,7 @@ impl Past {
             if marks.last().is_some_and(|last| last.action >= action) {
                 return Err(reader.fail(0, "ascending actions", action));
             }
-            let (count, seq, time) = (reader.u64()?, reader.u64()?, reader.u64()?);
+            let (count, seq, time) = (reader.u64()?, reader.u64()?, reader.time()?);
             if !(1..=SEQ_MAX).contains(&count) || count > seq || seq > SEQ_MAX {
                 return Err(reader.fail(24, "1 to as many as there are versions", count));
             }
@@ -179,7 +181,7 @@ impl Past {
             }
             let mut recent = Vec::with_capacity(recent_bytes / RECENT_BYTES);
             for _ in 0..recent_bytes / RECENT_BYTES {
-                recent.push(Recent { time: reader.u64()?, signer: reader.u64()? });
+                recent.push(Recent { time: reader.time()?, signer: reader.u64()? });
             }
             let ascend = recent.is_sorted_by_key(|recent| recent.time);
             let is_last = recent.last().is_none_or(|last| last.time == time);
@@ -203,15 +205,15 @@ impl Mark {
         self.seq
     }
 
-    /// The time of that version, in milliseconds since 1970-01-01 UTC.
-    pub fn time(&self) -> u64 {
+    /// The time of that version.
+    pub fn time(&self) -> Time {
         self.time
     }
 
-    /// Returns the number of versions that the action made in the last `window` milliseconds before
-    /// `time`, at most a day: exact below [`PAST_RECENT_MAX`], else `i64::MAX`, so that a rule with
+    /// Returns the number of versions that the action made in the `window` before `time`, at most
+    /// a day: exact below [`PAST_RECENT_MAX`], else `i64::MAX`, so that a rule with
     /// a limit refuses when the count is unknown.
-    pub fn count_within(&self, time: u64, window: u64) -> u64 {
+    pub fn count_within(&self, time: Time, window: Duration) -> u64 {
         match self.within(time, window).count() {
             PAST_RECENT_MAX.. => i64::MAX as u64,
             count => count as u64,
@@ -220,7 +222,7 @@ impl Mark {
 
     /// Returns the number of distinct keys that asked for those versions, among the last
     /// [`PAST_RECENT_MAX`]; each version counts the key of its principal.
-    pub fn signers_within(&self, time: u64, window: u64) -> u64 {
+    pub fn signers_within(&self, time: Time, window: Duration) -> u64 {
         let signer = |recent: &Recent| recent.signer;
         let is_first = |(index, recent): &(usize, &Recent)| {
             let mut before = self.within(time, window).take(*index);
@@ -229,13 +231,13 @@ impl Mark {
         self.within(time, window).enumerate().filter(is_first).count() as u64
     }
 
-    fn within(&self, time: u64, window: u64) -> impl Iterator<Item = &Recent> {
+    fn within(&self, time: Time, window: Duration) -> impl Iterator<Item = &Recent> {
         self.recent.iter().filter(move |recent| recent.is_within(time, window))
     }
 }
 
 impl Recent {
-    fn is_within(&self, time: u64, window: u64) -> bool {
+    fn is_within(&self, time: Time, window: Duration) -> bool {
         self.time.saturating_add(window) > time
     }
 }

@@ -16,6 +16,7 @@ use crate::hash::SessionId;
 use crate::limits::{
     SESSION_KEYS_MAX, SESSION_KEYS_NAMED_MAX, SESSIONS_MAX, SESSIONS_NAMED_MAX, SIGNATURES_MAX,
 };
+use crate::time::Time;
 
 /// The sessions that are open on an object.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -25,7 +26,7 @@ pub struct Sessions(Vec<SessionEntry>);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionEntry {
     id: SessionId,
-    expires: u64,
+    expires: Time,
     /// The nonce of the session's last input; 0 before the first.
     nonce: u64,
     keys: Arc<[PublicKey]>,
@@ -59,8 +60,8 @@ impl SessionEntry {
         &self.keys
     }
 
-    /// Returns the session's last moment, in milliseconds since 1970-01-01 UTC.
-    pub fn expires(&self) -> u64 {
+    /// Returns the session's last moment.
+    pub fn expires(&self) -> Time {
         self.expires
     }
 
@@ -110,7 +111,7 @@ impl Sessions {
         &self,
         id: SessionId,
         (key_count, is_named): (usize, bool),
-        time: u64,
+        time: Time,
     ) -> Result<(), SessionProblem> {
         let open = || self.0.iter().filter(|session| session.expires >= time);
         if open().any(|session| session.id == id) {
@@ -125,12 +126,12 @@ impl Sessions {
     }
 
     /// Forgets the sessions that have expired by `time`.
-    pub(super) fn forget(&mut self, time: u64) {
+    pub(super) fn forget(&mut self, time: Time) {
         self.0.retain(|session| session.expires >= time);
     }
 
     /// Opens a session of `keys` until `expires`.
-    pub(super) fn open(&mut self, id: SessionId, keys: &[PublicKey], expires: u64) {
+    pub(super) fn open(&mut self, id: SessionId, keys: &[PublicKey], expires: Time) {
         debug_assert!(!keys.is_empty(), "a session is opened by signatures");
         match self.find(id) {
             Ok(_) => debug_assert!(false, "only what is not open is opened"),
@@ -155,7 +156,7 @@ impl Sessions {
     pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
         bytes.put_count(self.0.len());
         for session in &self.0 {
-            bytes.put(&session.id.0).put_u64(session.expires).put_u64(session.nonce);
+            bytes.put(&session.id.0).put_time(session.expires).put_u64(session.nonce);
             bytes.put_count(session.keys.len() * KEY_BYTES);
             for key in session.keys.iter() {
                 bytes.put(&key.0);
@@ -172,7 +173,7 @@ impl Sessions {
             if sessions.last().is_some_and(|last| last.id >= id) {
                 return Err(reader.fail(32, "ascending sessions", id));
             }
-            let (expires, nonce) = (reader.u64()?, reader.u64()?);
+            let (expires, nonce) = (reader.time()?, reader.u64()?);
             let key_bytes = reader.count(SIGNATURES_MAX.min(keys_left) * KEY_BYTES, 1)?;
             if !key_bytes.is_multiple_of(KEY_BYTES) {
                 return Err(reader.fail(4, "a multiple of 32", key_bytes));

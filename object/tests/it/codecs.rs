@@ -10,6 +10,7 @@ use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::limits::*;
 use object::refusal::Refusal;
+use object::time::Time;
 use object::{Error, ErrorKind};
 
 use crate::samples;
@@ -259,7 +260,7 @@ fn a_header_beyond_what_can_be_counted_is_refused() {
     header.memory_bytes = 4095;
     assert!(Header::decode(&header.encode()).is_err());
     header.memory_bytes = 0;
-    (header.time, header.fuel) = (u64::MAX, u64::MAX);
+    (header.time, header.fuel) = (Time::MAX, u64::MAX);
     assert_eq!(Header::decode(&header.encode()).unwrap(), header);
     assert_eq!(header.encode().len(), HEADER_BYTES);
 }
@@ -295,7 +296,11 @@ fn an_input_is_within_its_limits_exactly_when_it_is_taken_back() {
             let mut credential = samples::credential(&mut source);
             let signature = object::credential::Signature { key: [1; 32], bytes: [2; 64] };
             credential.proof = Proof::Signatures(vec![signature; signatures]);
-            let input = Input { request: request.clone(), time: 1, credential: Some(credential) };
+            let input = Input {
+                request: request.clone(),
+                time: Time::from_millis(1),
+                credential: Some(credential),
+            };
             let within = within && signatures <= SIGNATURES_MAX;
             assert_eq!(input.validate().is_ok(), within, "{:?}", input.validate());
             assert_eq!(Input::decode(&input.encode()).is_ok(), within);

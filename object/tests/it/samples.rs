@@ -17,6 +17,7 @@ use object::lineage::jump_seq;
 use object::memory::Page;
 use object::message::{Message, Origin};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 
 use crate::source::Source;
 
@@ -69,6 +70,10 @@ pub(crate) fn number(source: &mut Source) -> u64 {
     source.bits() >> shift
 }
 
+fn time(source: &mut Source) -> Time {
+    Time::from_millis(number(source))
+}
+
 pub(crate) fn header(source: &mut Source) -> Header {
     let genesis = source.below(8) == 0;
     let seq = if genesis { 0 } else { 1 + number(source) % SEQ_MAX };
@@ -84,8 +89,8 @@ pub(crate) fn header(source: &mut Source) -> Header {
         kind,
         instrumentation: source.bits() as u32,
         seq,
-        time: number(source),
-        wake: (source.below(2) == 0).then(|| number(source) / 2),
+        time: time(source),
+        wake: (source.below(2) == 0).then(|| Time::from_millis(number(source) / 2)),
         fuel: number(source),
         memory_bytes: (number(source) % MEMORY_BYTES_MAX).next_multiple_of(PAGE_BYTES as u64),
         refusal_count: number(source) % SEQ_MAX,
@@ -122,7 +127,7 @@ pub(crate) fn request(source: &mut Source) -> Request {
 /// An input that makes a fork.
 pub(crate) fn fork(source: &mut Source) -> Input {
     let request = Request::Fork { salt: array(source), of: Box::new(header(source)) };
-    Input { request, time: number(source), credential: None }
+    Input { request, time: time(source), credential: None }
 }
 
 /// An input that delivers a message.
@@ -140,17 +145,17 @@ pub(crate) fn message(source: &mut Source) -> Input {
     let (method, arguments) = (text(source, 20), bytes(source, 40));
     let request = Request::Message { origin: Box::new(origin), method, arguments };
     let credential = (source.below(4) == 0).then(|| credential(source));
-    Input { request, time: number(source), credential }
+    Input { request, time: time(source), credential }
 }
 
 pub(crate) fn amendment(source: &mut Source) -> Input {
     let request = Request::Amend { policy: bytes(source, 60) };
     let credential = (source.below(2) == 0).then(|| credential(source));
-    Input { request, time: number(source), credential }
+    Input { request, time: time(source), credential }
 }
 
 pub(crate) fn credential(source: &mut Source) -> Credential {
-    let mut credential = Credential::new(number(source), number(source));
+    let mut credential = Credential::new(number(source), time(source));
     credential.parent = (source.below(2) == 0).then(|| VersionHash(array(source)));
     for _ in 0..source.below(4) {
         credential.signatures_mut().push(Signature { key: array(source), bytes: array(source) });
@@ -161,7 +166,7 @@ pub(crate) fn credential(source: &mut Source) -> Credential {
 pub(crate) fn input(source: &mut Source) -> Input {
     let request = request(source);
     let credential = (source.below(2) == 0).then(|| credential(source));
-    Input { request, time: number(source), credential }
+    Input { request, time: time(source), credential }
 }
 
 /// An input of a batch.
@@ -175,7 +180,7 @@ pub(crate) fn batched(source: &mut Source) -> Input {
     for _ in 0..source.below(4) {
         credential.signatures_mut().push(Signature { key: array(source), bytes: array(source) });
     }
-    Input { request: request(source), time: number(source), credential: Some(credential) }
+    Input { request: request(source), time: time(source), credential: Some(credential) }
 }
 
 /// An upgrade.
@@ -190,7 +195,7 @@ pub(crate) fn of_session(source: &mut Source) -> Input {
     let mut input = input(source);
     if source.below(3) == 0 {
         let session = SessionId(array(source));
-        input.request = Request::OpenSession { session, expires: number(source) };
+        input.request = Request::OpenSession { session, expires: time(source) };
     }
     if source.below(3) > 0 {
         let mut credential = credential(source);
@@ -209,12 +214,12 @@ pub(crate) fn sessions(source: &mut Source) -> Arc<Ledger> {
             (0..1 + source.below(3)).map(|_| PublicKey(array(source))).collect();
         keys.sort();
         let key = SessionKey::from_secret(&array(source));
-        let request =
-            Request::OpenSession { session: key.id(), expires: time + source.below(50) as u64 };
-        let credential = Some(Credential::new(1 + number(source) / 2, u64::MAX));
-        let input = Input { request, time: time + 10 * step, credential };
+        let expires = Time::from_millis(time + source.below(50) as u64);
+        let request = Request::OpenSession { session: key.id(), expires };
+        let credential = Some(Credential::new(1 + number(source) / 2, Time::MAX));
+        let input = Input { request, time: Time::from_millis(time + 10 * step), credential };
         ledger = next_in_first_form(&ledger, Tracked::NONE, step + 1, &input, &keys);
-        let mut credential = Credential::new(1 + number(source) / 2, u64::MAX);
+        let mut credential = Credential::new(1 + number(source) / 2, Time::MAX);
         credential.put_in_session(&key, ObjectId::NONE, &Request::Cycle);
         if source.below(2) == 0 {
             let input = Input { request: Request::Cycle, credential: Some(credential), ..input };
@@ -228,7 +233,7 @@ pub(crate) fn effects(source: &mut Source) -> Effects {
     let wake = match source.below(3) {
         0 => WakeChange::Keep,
         1 => WakeChange::Clear,
-        _ => WakeChange::Set(number(source)),
+        _ => WakeChange::Set(time(source)),
     };
     let result = bytes(source, 20);
     let count = source.below(4);
@@ -271,7 +276,8 @@ pub(crate) fn nonces(source: &mut Source) -> Ledger {
     for step in 0..source.below(6) as u64 {
         let mut keys = vec![PublicKey(array(source)), PublicKey(array(source))];
         keys.sort();
-        let recorded = ledger.nonces.recorded_in_first_form(&keys, number(source), time + step);
+        let (nonce, time) = (number(source), Time::from_millis(time + step));
+        let recorded = ledger.nonces.recorded_in_first_form(&keys, nonce, time);
         ledger.nonces = recorded.unwrap();
     }
     ledger
@@ -286,9 +292,10 @@ pub(crate) fn floors(source: &mut Source) -> Ledger {
         let count = if rounds > 2 { 32 } else { 1 + source.below(3) };
         let mut keys: Vec<PublicKey> = (0..count).map(|_| PublicKey(array(source))).collect();
         keys.sort();
-        let expires = u64::MAX - number(source) / 4;
+        let expires = Time::from_millis(u64::MAX - number(source) / 4);
         let tracked = Tracked::default().naming(keys.first().copied());
-        ledger.nonces.record(&keys, Used { nonce: number(source), expires }, time + step, &tracked);
+        let used = Used { nonce: number(source), expires };
+        ledger.nonces.record(&keys, used, Time::from_millis(time + step), &tracked);
     }
     ledger
 }
@@ -328,8 +335,8 @@ pub(crate) fn ledger(source: &mut Source) -> Arc<Ledger> {
         let mut keys = vec![PublicKey(array(source)), PublicKey(array(source))];
         keys.sort();
         keys.truncate(source.below(8).saturating_sub(5));
-        let credential = (!keys.is_empty()).then(|| Credential::new(number(source), u64::MAX));
-        let input = Input { request, time: time + seq, credential };
+        let credential = (!keys.is_empty()).then(|| Credential::new(number(source), Time::MAX));
+        let input = Input { request, time: Time::from_millis(time + seq), credential };
         ledger = next_in_first_form(&ledger, &tracked, seq, &input, &keys);
     }
     ledger
