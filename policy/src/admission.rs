@@ -274,7 +274,7 @@ fn judge<'a, B: Memory + ?Sized, A: Memory + ?Sized>(
         messages: &step.effects.messages,
         wake: step.effects.wake.apply(head.wake_during(&step.input.request)),
         seq: head.header.seq + 1,
-        age: step.input.time.saturating_sub(head.created),
+        age_ms: step.input.time.as_millis().saturating_sub(head.created.as_millis()),
         fuel: step.fuel,
         pages: step.page_count,
         time: step.input.time,

@@ -3,11 +3,13 @@
 //! This module does not know rules, nor how the deciding side represents a value.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use object::credential::PublicKey;
 use object::effects::Output;
-use object::ledger::{DAY_MS, HOUR_MS, MINUTE_MS};
+use object::ledger::{DAY, HOUR, MINUTE};
 use object::message::Message;
+use object::time::Time;
 use schema::{Schema, Type};
 
 use crate::facts::Facts;
@@ -79,22 +81,22 @@ pub(super) enum Past {
     Count,
     Seq,
     Time,
-    /// The number of versions in the last milliseconds, this many.
-    Within(u64),
-    /// The number of distinct signers in the last milliseconds, this many.
-    SignersWithin(u64),
+    /// The number of versions within this span before the step.
+    Within(Duration),
+    /// The number of distinct signers within this span before the step.
+    SignersWithin(Duration),
 }
 
 pub(super) const PAST: [(&str, Past); 9] = [
     ("count", Past::Count),
     ("seq", Past::Seq),
     ("time", Past::Time),
-    ("minute", Past::Within(MINUTE_MS)),
-    ("minute_signers", Past::SignersWithin(MINUTE_MS)),
-    ("hour", Past::Within(HOUR_MS)),
-    ("hour_signers", Past::SignersWithin(HOUR_MS)),
-    ("day", Past::Within(DAY_MS)),
-    ("day_signers", Past::SignersWithin(DAY_MS)),
+    ("minute", Past::Within(MINUTE)),
+    ("minute_signers", Past::SignersWithin(MINUTE)),
+    ("hour", Past::Within(HOUR)),
+    ("hour_signers", Past::SignersWithin(HOUR)),
+    ("day", Past::Within(DAY)),
+    ("day_signers", Past::SignersWithin(DAY)),
 ];
 
 /// A fact, and the attributes that lead to it from the context.
@@ -126,6 +128,12 @@ pub(super) enum FactValue<'a> {
     Receivers(&'a [Message]),
     Hash(&'a [u8; 32]),
     Text(&'a str),
+}
+
+impl FactValue<'_> {
+    fn of_time(time: Time) -> Self {
+        FactValue::Number(time.as_millis())
+    }
 }
 
 /// The facts that do not depend on a schema, by the attributes that lead to them, in the order in
@@ -245,12 +253,12 @@ impl Fact {
             }
             Fact::Outputs => FactValue::Names(facts.outputs),
             Fact::Receivers => FactValue::Receivers(facts.messages),
-            Fact::Wake => facts.wake.map_or(FactValue::Absent, FactValue::Number),
+            Fact::Wake => facts.wake.map_or(FactValue::Absent, FactValue::of_time),
             Fact::Seq => FactValue::Number(facts.seq),
-            Fact::Age => FactValue::Number(facts.age),
+            Fact::Age => FactValue::Number(facts.age_ms),
             Fact::Fuel => FactValue::Number(facts.fuel),
             Fact::Pages => FactValue::Number(facts.pages.into()),
-            Fact::Time => FactValue::Number(facts.time),
+            Fact::Time => FactValue::of_time(facts.time),
             Fact::Instrumentation => FactValue::Number(facts.instrumentation.into()),
             Fact::Code => FactValue::Hash(&facts.code.0),
             Fact::Policy => FactValue::Hash(&facts.policy.0),
@@ -268,7 +276,7 @@ impl Fact {
                 (Some(mark), what) => FactValue::Number(match what {
                     Past::Count => mark.count(),
                     Past::Seq => mark.seq(),
-                    Past::Time => mark.time(),
+                    Past::Time => mark.time().as_millis(),
                     Past::Within(window) => mark.count_within(facts.time, *window),
                     Past::SignersWithin(window) => mark.signers_within(facts.time, *window),
                 }),

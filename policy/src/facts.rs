@@ -9,11 +9,10 @@ use object::effects::Output;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
 use object::message::{Message, Origin};
+use object::time::Time;
 use schema::Value;
 
 /// The facts on which a step, or a read, is decided, beside the states and the arguments.
-///
-/// Times are in milliseconds since 1970-01-01 UTC.
 #[derive(Debug, Clone, Copy)]
 pub struct Facts<'a> {
     /// The asking principal.
@@ -37,17 +36,17 @@ pub struct Facts<'a> {
     /// The messages, of which rules see the receivers.
     pub messages: &'a [Message],
     /// The object's next wake, if it has one.
-    pub wake: Option<u64>,
+    pub wake: Option<Time>,
     /// The version that the step would make.
     pub seq: u64,
     /// Milliseconds since the object's genesis.
-    pub age: u64,
+    pub age_ms: u64,
     /// Fuel that the step took.
     pub fuel: u64,
     /// Pages of memory that it changed.
     pub pages: u32,
     /// The step's claimed time.
-    pub time: u64,
+    pub time: Time,
     /// The ledger's record of the versions before.
     pub past: &'a Past,
     /// The version of the instrumentation that the step ran under.

@@ -12,6 +12,7 @@ use object::header::Header;
 use object::image::Image;
 use object::ledger::Past;
 use object::refusal::Verdict;
+use object::time::Time;
 
 use crate::action::READ;
 use crate::admission;
@@ -26,16 +27,16 @@ pub struct Read<'a> {
     pub principal: Principal,
     /// The field of the state record, by its name in the schema.
     pub field: &'a str,
-    /// The time of the read, in milliseconds since 1970-01-01 UTC.
-    pub time: u64,
+    /// The time of the read.
+    pub time: Time,
     /// The seq of the version that is read.
     pub seq: u64,
     /// The memory of the version that is read.
     pub memory: &'a Image,
     /// The header of the newest version.
     pub newest: &'a Header,
-    /// The object's time of creation, in milliseconds since 1970-01-01 UTC.
-    pub created: u64,
+    /// The object's time of creation.
+    pub created: Time,
     /// The past in the newest version's ledger.
     pub past: &'a Past,
 }
@@ -92,7 +93,7 @@ impl Read<'_> {
             messages: &[],
             wake: self.newest.wake,
             seq: self.seq,
-            age: self.time.saturating_sub(self.created),
+            age_ms: self.time.as_millis().saturating_sub(self.created.as_millis()),
             fuel: 0,
             pages: 0,
             time: self.time,

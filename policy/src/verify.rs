@@ -191,8 +191,8 @@ impl Verifier {
             return Err(Error::mismatch("request", seq, expected, found));
         }
         if input.time < self.head.header.time {
-            let expected = format!("{} or later", self.head.header.time);
-            return Err(Error::mismatch("time", seq, expected, input.time));
+            let expected = format!("{} or later", self.head.header.time.as_millis());
+            return Err(Error::mismatch("time", seq, expected, input.time.as_millis()));
         }
         let (tracked, host) = (self.definition.policy.tracked(), Host::verifier(&self.memo));
         let signers = authenticate(&self.head, tracked, &input, host);
@@ -287,8 +287,8 @@ impl Verifier {
             return Err(Error::mismatch("refusal", seq, expected, found));
         }
         if input.time < self.head.header.time {
-            let expected = format!("{} or later", self.head.header.time);
-            return Err(Error::mismatch("time", seq, expected, input.time));
+            let expected = format!("{} or later", self.head.header.time.as_millis());
+            return Err(Error::mismatch("time", seq, expected, input.time.as_millis()));
         }
         let expected = self.head.refusal(&input, refusal.verdict.clone());
         if expected != *refusal {
@@ -347,7 +347,7 @@ fn is_as(of: &Header, fork: &Header, effects: &Effects) -> Result<()> {
         return wrong("policy", &of.policy, &fork.policy);
     }
     if of.time > fork.time {
-        return wrong("time", &format!("{} or later", of.time), &fork.time);
+        return wrong("time", &format!("{} or later", of.time.as_millis()), &fork.time.as_millis());
     }
     let is_of = [Effects::of_fork(of), Effects::of_fork_without_wake(of)].contains(effects);
     if !is_of || fork.fuel != 0 {

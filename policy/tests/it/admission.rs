@@ -1,11 +1,12 @@
 //! Admission: each native reason for a refusal, and everything that a signature binds.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use expect_test::{Expect, expect};
 use object::authentication::{authenticate, authenticate_refused};
 use object::credential::{
-    Credential, Host, Memo, Proof, PublicKey, SessionKey, Signature, SigningKey,
+    Credential, EXPIRY_MAX, Host, Memo, Proof, PublicKey, SessionKey, Signature, SigningKey,
 };
 use object::effects::WakeChange;
 use object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
@@ -13,9 +14,10 @@ use object::head::Head;
 use object::header::Header;
 use object::input::{Input, Request};
 use object::ledger::{Ledger, NonceProblem, Tracked, Used};
-use object::limits::{EXPIRY_MS_MAX, FUEL_MAX, NONCES_MAX, SIGNATURES_MAX};
+use object::limits::{FUEL_MAX, NONCES_MAX, SIGNATURES_MAX};
 use object::message::Origin;
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 
 use crate::workshop::{Ran, Record, Workshop, key, run};
 
@@ -25,12 +27,16 @@ fn head() -> Head {
 
 fn call(head: &Head) -> Input {
     let request = Request::Call { method: "add".into(), arguments: vec![0; 8] };
-    Input { request, time: head.header.time + 10, credential: None }
+    Input {
+        request,
+        time: head.header.time.saturating_add(Duration::from_millis(10)),
+        credential: None,
+    }
 }
 
 fn signed(head: &Head, change: impl FnOnce(&mut Input, &mut Credential)) -> Input {
     let mut input = call(head);
-    let mut credential = Credential::new(1, input.time + 1000);
+    let mut credential = Credential::new(1, input.time.saturating_add(Duration::from_millis(1000)));
     change(&mut input, &mut credential);
     credential.sign(&key(1), head.id, &input.request);
     input.credential = Some(credential);
@@ -76,23 +82,29 @@ fn signers_come_in_ascending_order() {
 #[test]
 fn a_credential_holds_from_its_longest_expiry_to_its_last_moment() {
     let head = head();
-    let at = |expires: i64| {
+    let (none, least) = (Duration::ZERO, Duration::from_millis(1));
+    let at = |early: Duration, late: Duration| {
         signed(&head, |input, credential| {
-            credential.expires = input.time.saturating_add_signed(expires);
+            credential.expires = input.time.saturating_sub(early).saturating_add(late);
         })
     };
-    authenticate(&head, Tracked::NONE, &at(0), Host::verifier(&Memo::default())).unwrap();
-    authenticate(&head, Tracked::NONE, &at(EXPIRY_MS_MAX as i64), Host::verifier(&Memo::default()))
+    authenticate(&head, Tracked::NONE, &at(none, none), Host::verifier(&Memo::default())).unwrap();
+    authenticate(&head, Tracked::NONE, &at(none, EXPIRY_MAX), Host::verifier(&Memo::default()))
         .unwrap();
-    assert_eq!(refused(&head, &at(-1)).0, Reason::Expired);
-    assert_eq!(refused(&head, &at(EXPIRY_MS_MAX as i64 + 1)).0, Reason::ExpiresTooLate);
-    let ends = |time: u64, expires: u64| {
+    assert_eq!(refused(&head, &at(least, none)).0, Reason::Expired);
+    assert_eq!(refused(&head, &at(none, EXPIRY_MAX + least)).0, Reason::ExpiresTooLate);
+    let ends = |time: Time, expires: Time| {
         signed(&head, |input, credential| (input.time, credential.expires) = (time, expires))
     };
-    assert_eq!(refused(&head, &ends(u64::MAX, 0)).0, Reason::Expired);
-    assert_eq!(refused(&head, &ends(0, u64::MAX)).0, Reason::ExpiresTooLate);
-    authenticate(&head, Tracked::NONE, &ends(u64::MAX, u64::MAX), Host::verifier(&Memo::default()))
-        .unwrap();
+    assert_eq!(refused(&head, &ends(Time::MAX, Time::MIN)).0, Reason::Expired);
+    assert_eq!(refused(&head, &ends(Time::MIN, Time::MAX)).0, Reason::ExpiresTooLate);
+    authenticate(
+        &head,
+        Tracked::NONE,
+        &ends(Time::MAX, Time::MAX),
+        Host::verifier(&Memo::default()),
+    )
+    .unwrap();
 }
 
 #[test]
@@ -130,16 +142,16 @@ fn a_nonce_is_used_once_and_in_order() {
         step(&mut shop, u64::MAX, &[1]).unwrap();
         check(step(&mut shop, u64::MAX, &[1]), expect!["replayed: nonce 18446744073709551615"]);
         // Once it can no longer be replayed, it is forgotten: but only then.
-        let last = shop.head.header.time;
-        let late = |shop: &Workshop, time: u64| {
+        let (last, minute) = (shop.head.header.time, Duration::from_secs(60));
+        let late = |shop: &Workshop, time: Time| {
             let mut input = shop.add(0);
             input.time = time;
             shop.sign(input, 6, &[&key(3)])
         };
-        shop.step(late(&shop, last + 60_000 + EXPIRY_MS_MAX), Ran::default()).unwrap();
+        shop.step(late(&shop, last.saturating_add(minute + EXPIRY_MAX)), Ran::default()).unwrap();
         check(step(&mut shop, 7, &[1]), expect!["reordered: nonce 7"]);
         let mut input = shop.add(0);
-        input.time = last + 60_001 + EXPIRY_MS_MAX;
+        input.time = last.saturating_add(minute + EXPIRY_MAX + Duration::from_millis(1));
         shop.step(shop.sign(input, 7, &[&key(3)]), Ran::default()).unwrap();
         step(&mut shop, 7, &[1]).unwrap();
         shop.verify(&shop.records).unwrap();
@@ -156,12 +168,13 @@ fn strangers() -> Vec<PublicKey> {
     (0..NONCES_MAX as u32).map(key).collect()
 }
 
-/// A head whose ledger is full of strangers' nonces, with inputs valid for `lasts` milliseconds.
-fn crowded(lasts: u64) -> Head {
+/// A head whose ledger is full of strangers' nonces, with inputs valid for the span `lasts`.
+fn crowded(lasts: Duration) -> Head {
     let mut head = head();
     let (mut ledger, time) = (Ledger::default(), head.header.time);
     for (index, key) in (0..).zip(strangers()) {
-        let used = Used { nonce: 1, expires: time + lasts + index % 2 };
+        let expires = time.saturating_add(lasts + Duration::from_millis(index % 2));
+        let used = Used { nonce: 1, expires };
         ledger.nonces.record(&[key], used, time, Tracked::NONE);
     }
     assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
@@ -171,10 +184,11 @@ fn crowded(lasts: u64) -> Head {
 
 #[test]
 fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
-    let mut head = crowded(EXPIRY_MS_MAX);
+    let mut head = crowded(EXPIRY_MAX);
     let (memo, time, owner) = (Memo::default(), head.header.time, key(1).public());
     let host = Host::verifier(&memo);
-    let at = |head: &Head, nonce: u64, time: u64, expires: u64| {
+    let after = |milliseconds: u64| time.saturating_add(Duration::from_millis(milliseconds));
+    let at = |head: &Head, nonce: u64, time: Time, expires: Time| {
         signed(head, |input, credential| {
             (input.time, *credential) = (time, Credential::new(nonce, expires));
         })
@@ -185,7 +199,7 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
         assert_eq!(Ledger::decode(&head.ledger.encode()).unwrap(), *head.ledger);
     };
     // The next key finds room: it displaces the entry that expires first.
-    let first = at(&head, 1, time + 10, time + 20);
+    let first = at(&head, 1, after(10), after(20));
     assert!(head.ledger.nonces.knows(&strangers()[0]));
     record(&mut head, Tracked::NONE, &first);
     assert!(!head.ledger.nonces.knows(&strangers()[0]));
@@ -193,47 +207,57 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
     assert_eq!(refused(&head, &first), (Reason::Replayed, "nonce 1".to_string()));
     // The signer's entry has expired with its inputs, and is gone.
     let mut stranger = head.ledger.nonces.clone();
-    let used = Used { nonce: 1, expires: time + EXPIRY_MS_MAX + 21 };
-    stranger.record(&strangers()[..1], used, time + 21, Tracked::NONE);
+    let used = Used { nonce: 1, expires: after(21).saturating_add(EXPIRY_MAX) };
+    stranger.record(&strangers()[..1], used, after(21), Tracked::NONE);
     assert!(!stranger.knows(&owner), "it expired");
-    assert_eq!(stranger.floor(&[owner], Tracked::NONE), time + EXPIRY_MS_MAX);
+    assert_eq!(stranger.floor(&[owner], Tracked::NONE), time.saturating_add(EXPIRY_MAX));
     // A key that was displaced, or may have been, has to sign with a later expiry.
     head.ledger = Ledger { nonces: stranger, ..Ledger::default() }.into();
-    let early = at(&head, 2, time + 22, time + EXPIRY_MS_MAX);
+    let early = at(&head, 2, after(22), time.saturating_add(EXPIRY_MAX));
     let (reason, detail) = refused(&head, &early);
     assert_eq!(reason, Reason::NoncesFull);
-    let floor = time + EXPIRY_MS_MAX;
+    let floor = time.saturating_add(EXPIRY_MAX);
+    let shown = floor.as_millis();
     let many = "many keys signed lately, and what is to follow theirs has to expire after";
-    assert_eq!(detail, format!("it expires at {floor}: {many} {floor}"));
-    authenticate(&head, Tracked::NONE, &at(&head, 2, time + 22, floor + 1), host).unwrap();
+    assert_eq!(detail, format!("it expires at {shown}: {many} {shown}"));
+    authenticate(
+        &head,
+        Tracked::NONE,
+        &at(&head, 2, after(22), floor.saturating_add(Duration::from_millis(1))),
+        host,
+    )
+    .unwrap();
     // A key that the policy names does not have to.
     let named = Tracked::default().naming([owner]);
-    let short = at(&head, 2, time + 22, time + 23);
+    let short = at(&head, 2, after(22), after(23));
     record(&mut head, &named, &short);
     // Another policy may name keys that were displaced.
-    let amend = Input { request: Request::Amend { policy: vec![] }, ..at(&head, 2, time + 22, 0) };
+    let amend =
+        Input { request: Request::Amend { policy: vec![] }, ..at(&head, 2, after(22), Time::MIN) };
     let amended = Input { credential: None, ..amend };
     head.ledger = head.ledger.next(&named, 2, &amended, &[]);
     let other = Tracked::default().naming([key(2).public()]);
     let keys = [key(2).public()];
     assert_eq!(head.ledger.nonces.floor(&keys, &other), head.ledger.nonces.floor(&keys, &named));
     // With time, all entries expire.
-    let end = floor + EXPIRY_MS_MAX + 22;
+    let end = floor.saturating_add(EXPIRY_MAX + Duration::from_millis(22));
     let late = at(&head, 3, end, end);
     record(&mut head, Tracked::NONE, &late);
-    assert_eq!(head.ledger.nonces.floor(&keys, Tracked::NONE), 0);
+    assert_eq!(head.ledger.nonces.floor(&keys, Tracked::NONE), Time::MIN);
     assert_eq!(head.ledger.encode().len(), 5 + 48 + 16 + 8);
 }
 
 #[test]
 fn an_entry_lasts_until_all_that_its_key_signed_expired_long_ago() {
     let mut nonces = Ledger::default().nonces;
+    let at = Time::from_millis;
     let (one, other) = ([key(1).public()], [key(2).public()]);
-    nonces.record(&one, Used { nonce: 1, expires: 900 }, 100, Tracked::NONE);
-    nonces.record(&one, Used { nonce: 2, expires: 300 }, 200, Tracked::NONE);
-    let (last, gone) = (900 + EXPIRY_MS_MAX, 901 + EXPIRY_MS_MAX);
+    nonces.record(&one, Used { nonce: 1, expires: at(900) }, at(100), Tracked::NONE);
+    nonces.record(&one, Used { nonce: 2, expires: at(300) }, at(200), Tracked::NONE);
+    let last = at(900).saturating_add(EXPIRY_MAX);
+    let gone = at(901).saturating_add(EXPIRY_MAX);
     nonces.record(&other, Used { nonce: 1, expires: last }, last, Tracked::NONE);
-    let again = nonces.admit(&one, Used { nonce: 1, expires: 900 }, Tracked::NONE);
+    let again = nonces.admit(&one, Used { nonce: 1, expires: at(900) }, Tracked::NONE);
     assert_eq!(again, Err(NonceProblem::Reordered));
     nonces.record(&other, Used { nonce: 2, expires: gone }, gone, Tracked::NONE);
     assert!(!nonces.knows(&one[0]));
@@ -244,12 +268,22 @@ fn a_key_that_the_policy_names_keeps_its_entry() {
     let mut nonces = Ledger::default().nonces;
     let owner = [key(1).public()];
     let named = Tracked::default().naming(owner);
-    nonces.record(&owner, Used { nonce: 7, expires: 500 }, 100, &named);
+    nonces.record(
+        &owner,
+        Used { nonce: 7, expires: Time::from_millis(500) },
+        Time::from_millis(100),
+        &named,
+    );
     for key in strangers() {
-        nonces.record(&[key], Used { nonce: 1, expires: 9000 }, 100, &named);
+        nonces.record(
+            &[key],
+            Used { nonce: 1, expires: Time::from_millis(9000) },
+            Time::from_millis(100),
+            &named,
+        );
     }
     assert!(nonces.knows(&owner[0]));
-    let used = Used { nonce: 7, expires: 500 };
+    let used = Used { nonce: 7, expires: Time::from_millis(500) };
     assert_eq!(nonces.admit(&owner, used, &named), Err(NonceProblem::Replayed));
     assert_eq!(nonces.admit(&owner, Used { nonce: 8, ..used }, &named), Ok(()));
 }
@@ -279,7 +313,7 @@ fn a_table_in_the_first_form_goes_on_in_the_other() {
     let other = Verdict::native(Reason::NoncesFull, "nonce 2");
     assert_eq!(authenticate_refused(&head, tracked, &input, host, &other), Ok(keys.clone()));
     let next = head.ledger.next(tracked, 1, &input, &keys);
-    assert_eq!(next.nonces.floor(&[key(2).public()], tracked), time + EXPIRY_MS_MAX);
+    assert_eq!(next.nonces.floor(&[key(2).public()], tracked), time.saturating_add(EXPIRY_MAX));
     // With room, such a refusal is wrong.
     let mut roomy = head.clone();
     roomy.ledger = Ledger::default().into();
@@ -294,7 +328,8 @@ fn a_table_in_the_first_form_goes_on_in_the_other() {
         assert_eq!(*found, *recorded);
     }
     // A ledger of the newer rule keeps to it.
-    let later = Input { time: input.time + 1, ..input.clone() };
+    let later =
+        Input { time: input.time.saturating_add(Duration::from_millis(1)), ..input.clone() };
     assert_eq!(next.nonces.recorded_in_first_form(&keys, 2, later.time), None);
 }
 
@@ -309,13 +344,14 @@ fn what_was_refused_for_want_of_room_stays_so_where_a_session_would_refuse_too()
         nonces = nonces.recorded_in_first_form(&[key], 1, time).unwrap();
     }
     let session = SessionKey::from_secret(&[7; 32]).id();
-    let opening = |expires: u64| {
+    let opening = |expires: Time| {
         let request = Request::OpenSession { session, expires };
-        let mut credential = Credential::new(1, time + 1000);
+        let mut credential = Credential::new(1, time.saturating_add(Duration::from_millis(1000)));
         credential.sign(&key(1), head.id, &request);
         Input { request, time, credential: Some(credential) }
     };
-    let (open, expired) = (opening(time + 500), opening(time - 1));
+    let open = opening(time.saturating_add(Duration::from_millis(500)));
+    let expired = opening(time.saturating_sub(Duration::from_millis(1)));
     let opened = Arc::new(Ledger::default()).next(Tracked::NONE, 1, &open, &[key(9).public()]);
     let ledger = Ledger { nonces, ..Ledger::clone(&opened) };
     head.ledger = ledger.into();
@@ -368,7 +404,8 @@ fn the_hash_that_stands_for_none_is_no_parent() {
     }
     let unsigned = Input { credential: None, ..decoded.clone() };
     assert_eq!(refused(&unsigned, &hurt), Ok(vec![]));
-    let expired = Input { time: decoded.time + 1001, ..decoded.clone() };
+    let expired =
+        Input { time: decoded.time.saturating_add(Duration::from_millis(1001)), ..decoded.clone() };
     assert_eq!(refused(&expired, &hurt).unwrap_err().reason, Reason::Expired);
     let parted = signed(&head, |_, credential| credential.parent = Some(VersionHash([1; 32])));
     let verdict = given(VersionHash([1; 32]), head.hash);
@@ -380,7 +417,8 @@ fn a_lineage_with_a_refusal_for_the_hash_that_stands_for_none_verifies() {
     run(|| {
         let mut shop = Workshop::new();
         let mut input = shop.add(1);
-        let mut credential = Credential::new(1, input.time + 1000);
+        let mut credential =
+            Credential::new(1, input.time.saturating_add(Duration::from_millis(1000)));
         credential.parent = Some(VersionHash::NONE);
         // Nobody's signature has to hold for it.
         let signature = Signature { key: [7; 32], bytes: [8; 64] };
@@ -407,7 +445,7 @@ fn a_lineage_with_a_refusal_for_the_hash_that_stands_for_none_verifies() {
 #[test]
 fn an_input_has_nothing_that_stands_for_none_where_there_is_something() {
     let head = head();
-    let input = |request: Request| Input { request, time: 1, credential: None };
+    let input = |request: Request| Input { request, time: Time::from_millis(1), credential: None };
     let origin = Origin {
         sender: ObjectId([1; 32]),
         seq: 0,
@@ -430,9 +468,9 @@ fn an_input_has_nothing_that_stands_for_none_where_there_is_something() {
         (message(Origin { first_policy: Some(PolicyHash::NONE), ..origin }), false),
         (message(Origin { fuel: FUEL_MAX + 1, ..origin }), false),
         (fork(header.clone()), true),
-        (fork(Header { wake: Some(0), ..header.clone() }), true),
-        (fork(Header { wake: Some(u64::MAX - 1), ..header.clone() }), true),
-        (fork(Header { wake: Some(u64::MAX), ..header.clone() }), false),
+        (fork(Header { wake: Some(Time::MIN), ..header.clone() }), true),
+        (fork(Header { wake: Some(Time::from_millis(u64::MAX - 1)), ..header.clone() }), true),
+        (fork(Header { wake: Some(Time::MAX), ..header.clone() }), false),
         (fork(Header { seq: 1, ..header }), false),
     ];
     for (input, is_taken) in cases {
@@ -444,9 +482,12 @@ fn an_input_has_nothing_that_stands_for_none_where_there_is_something() {
 #[test]
 fn a_cycle_runs_when_it_is_due_and_is_signed_by_nobody() {
     let mut head = head();
-    let cycle = |time: u64| Input { request: Request::Cycle, time, credential: None };
+    let cycle = |milliseconds| {
+        let time = Time::from_millis(milliseconds);
+        Input { request: Request::Cycle, time, credential: None }
+    };
     assert_eq!(refused(&head, &cycle(5)), (Reason::NotDue, "no wake is set".to_string()));
-    Arc::make_mut(&mut head.header).wake = WakeChange::Set(100).apply(None);
+    Arc::make_mut(&mut head.header).wake = WakeChange::Set(Time::from_millis(100)).apply(None);
     let (reason, detail) = refused(&head, &cycle(99));
     assert_eq!(reason, Reason::NotDue);
     expect!["the next wake is at 100, the time is 99"].assert_eq(&detail);
@@ -456,7 +497,7 @@ fn a_cycle_runs_when_it_is_due_and_is_signed_by_nobody() {
     );
     // Regression: a cycle that was due but signed was refused as one that was not due.
     let mut input = cycle(100);
-    let mut credential = Credential::new(1, 200);
+    let mut credential = Credential::new(1, Time::from_millis(200));
     credential.sign(&key(1), head.id, &input.request);
     input.credential = Some(credential);
     let (reason, detail) = refused(&head, &input);
@@ -489,7 +530,9 @@ fn a_signature_is_bound_to_all_that_it_is_given_for() {
     let write = || Request::Write { fields: vec![("add".into(), vec![0; 8])] };
     check("kind", &|_, input| input.request = write());
     check("nonce", &|_, input| credential(input, &|it| it.nonce += 1));
-    check("expiry", &|_, input| credential(input, &|it| it.expires += 1));
+    check("expiry", &|_, input| {
+        credential(input, &|it| it.expires = it.expires.saturating_add(Duration::from_millis(1)))
+    });
     check("no parent", &|_, input| credential(input, &|it| it.parent = None));
     check("parent", &|head, input| {
         head.hash = VersionHash([3; 32]);
@@ -505,7 +548,7 @@ fn a_signature_is_bound_to_all_that_it_is_given_for() {
     }
     // When it is taken is the host's to say.
     let mut later = honest.clone();
-    later.time += 1;
+    later.time = later.time.saturating_add(Duration::from_millis(1));
     authenticate(&head, Tracked::NONE, &later, Host::verifier(&Memo::default())).unwrap();
 }
 
@@ -593,7 +636,7 @@ fn a_signature_has_one_form() {
 fn the_first_native_rule_that_refuses_is_the_reason() {
     let head = head();
     let mut input = signed(&head, |input, credential| {
-        credential.expires = input.time - 1;
+        credential.expires = input.time.saturating_sub(Duration::from_millis(1));
         credential.parent = Some(VersionHash([1; 32]));
     });
     input.credential.as_mut().unwrap().signatures_mut().clear();

@@ -1,6 +1,8 @@
 //! Batches: every input of one verifies alone, at its own place only, and a signature over one
 //! batch is never valid for another.
 
+use std::time::Duration;
+
 use expect_test::expect;
 use object::authentication::authenticate;
 use object::credential::{
@@ -12,6 +14,7 @@ use object::input::{Input, Request};
 use object::ledger::Tracked;
 use object::limits::BATCH_INPUTS_MAX;
 use object::refusal::{Reason, Verdict};
+use object::time::Time;
 use object::{ErrorKind, Result};
 
 use crate::samples;
@@ -92,7 +95,7 @@ fn every_input_of_a_batch_leads_to_the_root_over_all() {
             assert_eq!(member.verify(&Memo::default()).unwrap(), [key(1).public()]);
             let input = Input {
                 request: member.request.clone(),
-                time: 1,
+                time: Time::from_millis(1),
                 credential: Some(member.credential.clone()),
             };
             input.validate().unwrap();
@@ -130,7 +133,7 @@ fn a_batch_is_bounded() {
     let of = |count: usize| {
         let mut batch = Batch::new();
         for nonce in 0..count as u64 {
-            batch.push(ObjectId([1; 32]), &request, Credential::new(nonce, 9));
+            batch.push(ObjectId([1; 32]), &request, Credential::new(nonce, Time::from_millis(9)));
         }
         batch.sign(&[&key(1)])
     };
@@ -186,7 +189,9 @@ fn a_signature_over_a_batch_is_bound_to_all_that_is_in_it() {
             it.request = Request::Call { method: "other".into(), arguments: vec![] };
         });
         changed("nonce", &|it| it.credential.nonce ^= 1);
-        changed("expiry", &|it| it.credential.expires ^= 1);
+        changed("expiry", &|it| {
+            it.credential.expires = it.credential.expires.saturating_add(Duration::from_millis(1))
+        });
         changed("parent", &|it| it.credential.parent = Some(VersionHash([7; 32])));
         changed("key", &|it| it.credential.signatures_mut()[0].key = key(2).public().0);
         for byte in 0..64 {
@@ -299,8 +304,12 @@ fn shop(nonces: &[u64]) -> (Workshop, Vec<Input>) {
     let mut inputs = Vec::new();
     for (at, &nonce) in nonces.iter().enumerate() {
         let mut input = shop.add(at as u64);
-        input.time += 1000 * at as u64;
-        batch.push(shop.head.id, &input.request, Credential::new(nonce, input.time + 5));
+        input.time = input.time.saturating_add(Duration::from_millis(1000 * at as u64));
+        batch.push(
+            shop.head.id,
+            &input.request,
+            Credential::new(nonce, input.time.saturating_add(Duration::from_millis(5))),
+        );
         inputs.push(input);
     }
     let credentials = batch.sign(&[&key(1)]).unwrap();
@@ -326,7 +335,7 @@ fn an_input_of_a_batch_is_admitted_once_in_order_and_in_time() {
         };
         assert_eq!(reason(&shop, &inputs[4]), Reason::Replayed);
         let mut late = inputs[4].clone();
-        late.time += 6;
+        late.time = late.time.saturating_add(Duration::from_millis(6));
         assert_eq!(reason(&shop, &late), Reason::Expired);
         let mut other = shop.head.clone();
         other.id = ObjectId([1; 32]);

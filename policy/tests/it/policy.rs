@@ -28,6 +28,7 @@ use continuant_policy::{Decision, Facts, Law, Policy, Principal, Raw, STACK_BYTE
 use object::ErrorKind;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
+use object::time::Time;
 use schema::{Schema, Type, Value, encode_args, encode_value};
 
 use crate::generate::Arena;
@@ -112,10 +113,10 @@ fn facts(action: &str) -> Facts<'_> {
         messages: &[],
         wake: None,
         seq: 1,
-        age: 0,
+        age_ms: 0,
         fuel: 0,
         pages: 0,
-        time: 0,
+        time: Time::MIN,
         past: Past::NONE,
         instrumentation: 1,
         code: CodeHash([0; 32]),

@@ -1,19 +1,21 @@
 //! Sessions: who opens them, which inputs they admit and for how long, and the part that everyone
 //! but the host can verify.
 
+use std::time::Duration;
+
 use continuant_policy::Policy;
 use expect_test::{Expect, expect};
 use object::authentication::{authenticate, authenticate_refused};
-use object::credential::{Credential, Host, Memo, Proof, PublicKey, SessionKey};
+use object::credential::{Credential, EXPIRY_MAX, Host, Memo, Proof, PublicKey, SessionKey};
 use object::hash::{ObjectId, SessionId, VersionHash};
 use object::head::Head;
 use object::input::{Input, Request};
 use object::ledger::{Ledger, Tracked};
 use object::limits::{
-    EXPIRY_MS_MAX, SESSION_KEYS_MAX, SESSION_KEYS_NAMED_MAX, SESSIONS_MAX, SESSIONS_NAMED_MAX,
-    SIGNATURES_MAX,
+    SESSION_KEYS_MAX, SESSION_KEYS_NAMED_MAX, SESSIONS_MAX, SESSIONS_NAMED_MAX, SIGNATURES_MAX,
 };
 use object::refusal::{Reason, Verdict};
+use object::time::Time;
 use schema::Schema;
 
 use crate::module::WIT;
@@ -95,7 +97,7 @@ fn a_code_is_of_the_secret_and_of_all_that_a_signature_is_over() {
             forged("code", &|_, it| it.proof = Proof::Session { session: id, mac });
         }
         forged("nonce", &|_, it| it.nonce += 1);
-        forged("expiry", &|_, it| it.expires += 1);
+        forged("expiry", &|_, it| it.expires = it.expires.saturating_add(Duration::from_millis(1)));
         forged("parent", &|_, it| it.parent = Some(shop.head.hash));
         forged("request", &|input, _| input.request = shop.add(2).request);
         forged("object", &|input, it| {
@@ -126,7 +128,8 @@ fn a_session_that_is_not_open_admits_nothing() {
             &stranger,
             expect!["no-session: 9debce5cf0b3a9e0f06dab604e02ebc4f8680ff4635e1a22999bf2f0ad67f164"],
         );
-        let at = |time: u64, expires: u64| {
+        let least = Duration::from_millis(1);
+        let at = |time: Time, expires: Time| {
             let mut input = Input { time, ..shop.add(1) };
             let mut credential = Credential::new(1, expires);
             credential.put_in_session(&session(1), shop.head.id, &input.request);
@@ -136,17 +139,17 @@ fn a_session_that_is_not_open_admits_nothing() {
         admitted(&shop.head, &at(ends, ends));
         refused(
             &shop.head,
-            &at(ends + 1, ends + 1),
+            &at(ends.saturating_add(least), ends.saturating_add(least)),
             expect!["no-session: 6dd19ad91c56463a07d6d84d8d33420b19b17df41d659f2c090025fd9b50f11f"],
         );
         refused(
             &shop.head,
-            &at(ends, ends + 1),
+            &at(ends, ends.saturating_add(least)),
             expect!["expires-too-late: it expires at 1700000061001, the session at 1700000061000"],
         );
         refused(
             &shop.head,
-            &at(ends, ends - 1),
+            &at(ends, ends.saturating_sub(least)),
             expect!["expired: it expired at 1700000060999, the time is 1700000061000"],
         );
     });
@@ -204,17 +207,18 @@ fn what_lasts_longer_than_a_session_takes_a_signature() {
 fn a_session_is_opened_for_as_long_as_a_signature_may_hold_and_once() {
     run(|| {
         let mut shop = open();
-        let opening = |shop: &Workshop, session: &SessionKey, expires: u64| {
+        let opening = |shop: &Workshop, session: &SessionKey, expires: Time| {
             let request = Request::OpenSession { session: session.id(), expires };
             shop.sign(shop.input(request), 2, &[&key(2)])
         };
         let time = shop.add(0).time;
         refused(
             &shop.head,
-            &opening(&shop, &session(2), time - 1),
+            &opening(&shop, &session(2), time.saturating_sub(Duration::from_millis(1))),
             expect!["expired: it expired at 1700000001999, the time is 1700000002000"],
         );
-        let late = opening(&shop, &session(2), time + EXPIRY_MS_MAX + 1);
+        let late = time.saturating_add(EXPIRY_MAX + Duration::from_millis(1));
+        let late = opening(&shop, &session(2), late);
         refused(
             &shop.head,
             &late,
@@ -222,12 +226,12 @@ fn a_session_is_opened_for_as_long_as_a_signature_may_hold_and_once() {
                 expires-too-late: it expires at 1700604802001, more than 604800000 ms after
                     1700000002000"#]],
         );
-        for expires in [time, time + EXPIRY_MS_MAX] {
+        for expires in [time, time.saturating_add(EXPIRY_MAX)] {
             admitted(&shop.head, &opening(&shop, &session(2), expires));
         }
         refused(
             &shop.head,
-            &opening(&shop, &session(1), time + 5),
+            &opening(&shop, &session(1), time.saturating_add(Duration::from_millis(5))),
             expect![
                 "session-open: 6dd19ad91c56463a07d6d84d8d33420b19b17df41d659f2c090025fd9b50f11f"
             ],
@@ -235,9 +239,9 @@ fn a_session_is_opened_for_as_long_as_a_signature_may_hold_and_once() {
         // Once expired it may be opened again; its inputs have expired as well.
         shop.step(shop.seal(shop.add(0), 7, &session(1)), Ran::default()).unwrap();
         let mut again = shop.opening(&session(1));
-        again.time += 61_000;
+        again.time = again.time.saturating_add(Duration::from_millis(61_000));
         let Request::OpenSession { expires, .. } = &mut again.request else { panic!("it opens") };
-        *expires += 61_000;
+        *expires = expires.saturating_add(Duration::from_millis(61_000));
         shop.step(shop.sign(again, 3, &[&key(2)]), Ran::default()).unwrap();
         assert_eq!(shop.head.ledger.sessions.get(session(1).id()).unwrap().keys().len(), 1);
         let replayed = shop.records.iter().find_map(|record| match record {
@@ -264,8 +268,8 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
     };
     let keys: Vec<PublicKey> = (0..SIGNATURES_MAX).map(|it| PublicKey(numbered(it))).collect();
     let mut head = run(|| Workshop::governed_by(ATTENDED).head);
-    let time = head.header.time + 10;
-    let opening = |number: usize, expires: u64| {
+    let time = head.header.time.saturating_add(Duration::from_millis(10));
+    let opening = |number: usize, expires: Time| {
         let request = Request::OpenSession { session: SessionId(numbered(number)), expires };
         let mut credential = Credential::new(1 + number as u64, time);
         credential.sign(&key(1), head.id, &request);
@@ -275,7 +279,7 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
         let mut ledger = std::sync::Arc::new(Ledger::default());
         for number in 0..count {
             // The first one is the first to expire.
-            let input = opening(number, time + number as u64);
+            let input = opening(number, time.saturating_add(Duration::from_millis(number as u64)));
             ledger = ledger.next(Tracked::NONE, 1, &input, keys);
         }
         assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), *ledger);
@@ -287,10 +291,10 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
     {
         let clean = Ledger { nonces: Ledger::default().nonces, ..Ledger::clone(&ledger) };
         head.ledger = clean.into();
-        let input = opening(count, time + 500);
+        let input = opening(count, time.saturating_add(Duration::from_millis(500)));
         refused(&head, &input, expect!["sessions-full"]);
-        let mut later = Input { time: time + 1, ..input };
-        let mut credential = Credential::new(1, time + 1);
+        let mut later = Input { time: time.saturating_add(Duration::from_millis(1)), ..input };
+        let mut credential = Credential::new(1, time.saturating_add(Duration::from_millis(1)));
         credential.sign(&key(1), head.id, &later.request);
         later.credential = Some(credential);
         admitted(&head, &later);
@@ -299,7 +303,8 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
     head.ledger = full(SESSIONS_MAX, &keys[..1]);
     let ledger = Ledger { nonces: Ledger::default().nonces, ..Ledger::clone(&head.ledger) };
     head.ledger = ledger.into();
-    let (memo, input) = (Memo::default(), opening(SESSIONS_MAX, time + 500));
+    let (memo, input) =
+        (Memo::default(), opening(SESSIONS_MAX, time.saturating_add(Duration::from_millis(500))));
     let named = Tracked::default().naming([key(1).public()]);
     let signers = authenticate(&head, &named, &input, Host::verifier(&memo)).unwrap();
     assert_eq!(signers, [key(1).public()]);
@@ -313,7 +318,12 @@ fn an_object_has_so_many_sessions_open_and_so_many_keys_in_them() {
     for (count, keys) in [(most + 1, &keys[..1]), (with_keys + 1, &keys[..])] {
         let mut ledger = std::sync::Arc::new(Ledger::default());
         for number in 0..count {
-            ledger = ledger.next(Tracked::NONE, 1, &opening(number, time + 1), keys);
+            ledger = ledger.next(
+                Tracked::NONE,
+                1,
+                &opening(number, time.saturating_add(Duration::from_millis(1))),
+                keys,
+            );
         }
         Ledger::decode(&ledger.encode()).unwrap_err();
     }

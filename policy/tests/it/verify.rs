@@ -19,6 +19,7 @@ use object::input::{Input, Request};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Tree};
 use object::refusal::Refusal;
+use object::time::Time;
 use schema::Value;
 
 use crate::module::STATE;
@@ -197,7 +198,7 @@ fn a_wake_at_the_end_of_time_is_none() {
     run(|| {
         let mut shop = Workshop::new();
         let mut ran = shop.counted(1);
-        ran.effects.wake = WakeChange::Set(u64::MAX);
+        ran.effects.wake = WakeChange::Set(Time::MAX);
         shop.step(shop.add(1), ran).unwrap();
         assert_eq!(shop.head.header.wake, None);
         shop.verify(&shop.records).unwrap();

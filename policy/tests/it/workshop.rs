@@ -2,6 +2,7 @@
 //! outcome of running code.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use continuant_policy::admission::{Laws, Step, admit, admit_upgrade, require_migration};
 use continuant_policy::definition::Definition;
@@ -23,6 +24,7 @@ use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree};
 use object::message::{Message, Origin};
 use object::refusal::{Refusal, Verdict};
+use object::time::Time;
 use schema::write;
 use schema::{Value, encode_args, encode_value};
 
@@ -168,7 +170,7 @@ impl Workshop {
         let base = BaseImage::new(&[0; 4 * PAGE_BYTES], vec![7, 8]).unwrap();
         let base = Arc::new(base);
         let request = Request::Create { salt: [5; 16], arguments: Vec::new() };
-        let input = Input { request, time: START, credential: None };
+        let input = Input { request, time: Time::from_millis(START), credential: None };
         let ran = Ran { pages: vec![(3, [9; PAGE_BYTES])], fuel: 12, ..Ran::default() };
         let image = Image::new(Arc::clone(&base));
         let image = image.step(image.bytes_count(), shared(&ran.pages)).unwrap();
@@ -318,12 +320,17 @@ impl Workshop {
     }
 
     pub(crate) fn input(&self, request: Request) -> Input {
-        Input { request, time: self.head.header.time + 1000, credential: None }
+        Input {
+            request,
+            time: self.head.header.time.saturating_add(Duration::from_millis(1000)),
+            credential: None,
+        }
     }
 
     /// Signs an input with keys.
     pub(crate) fn sign(&self, mut input: Input, nonce: u64, keys: &[&SigningKey]) -> Input {
-        let mut credential = Credential::new(nonce, input.time + 60_000);
+        let mut credential =
+            Credential::new(nonce, input.time.saturating_add(Duration::from_millis(60_000)));
         keys.iter().for_each(|key| credential.sign(key, self.head.id, &input.request));
         input.credential = Some(credential);
         input
@@ -331,7 +338,8 @@ impl Workshop {
 
     /// Puts an input into a session.
     pub(crate) fn seal(&self, mut input: Input, nonce: u64, session: &SessionKey) -> Input {
-        let mut credential = Credential::new(nonce, input.time + 100);
+        let mut credential =
+            Credential::new(nonce, input.time.saturating_add(Duration::from_millis(100)));
         credential.put_in_session(session, self.head.id, &input.request);
         input.credential = Some(credential);
         input
@@ -339,7 +347,7 @@ impl Workshop {
 
     /// The opening of a session for a minute, a second after the head.
     pub(crate) fn opening(&self, session: &SessionKey) -> Input {
-        let expires = self.head.header.time + 61_000;
+        let expires = self.head.header.time.saturating_add(Duration::from_millis(61_000));
         self.input(Request::OpenSession { session: session.id(), expires })
     }
 
@@ -432,7 +440,10 @@ pub(crate) fn batched() -> Workshop {
 pub(crate) fn batched_in(mut shop: Workshop) -> Workshop {
     let at = |shop: &Workshop, request: Request, seconds: u64| {
         let time = START + 1000 * seconds;
-        (Input { time, ..shop.input(request) }, Credential::new(seconds, time + 60_000))
+        (
+            Input { time: Time::from_millis(time), ..shop.input(request) },
+            Credential::new(seconds, Time::from_millis(time + 60_000)),
+        )
     };
     let count =
         |shop: &Workshop, count: u64| Request::Write { fields: vec![shop.field("count", count)] };
@@ -449,7 +460,7 @@ pub(crate) fn batched_in(mut shop: Workshop) -> Workshop {
         for (input, credential) in inputs {
             batch.push(shop.head.id, &input.request, credential.clone());
         }
-        batch.push(ObjectId([7; 32]), &Request::Cycle, Credential::new(1, 2));
+        batch.push(ObjectId([7; 32]), &Request::Cycle, Credential::new(1, Time::from_millis(2)));
         for ((input, _), credential) in inputs.iter().zip(batch.sign(keys).unwrap()) {
             let input = Input { credential: Some(credential), ..input.clone() };
             let ran = match &input.request {
@@ -494,8 +505,10 @@ pub(crate) fn sessions_in(mut shop: Workshop) -> Workshop {
     let again = shop.sign(shop.opening(&session(1)), 3, &[&key(2)]);
     shop.step(again, Ran::default()).unwrap_err();
     shop.step(shop.seal(shop.add(7), 9, &session(1)), shop.counted(14)).unwrap();
-    let late =
-        |shop: &Workshop, input: Input| Input { time: shop.head.header.time + 60_000, ..input };
+    let late = |shop: &Workshop, input: Input| Input {
+        time: shop.head.header.time.saturating_add(Duration::from_millis(60_000)),
+        ..input
+    };
     let over = shop.seal(late(&shop, shop.add(7)), 10, &session(1));
     shop.step(over, shop.counted(21)).unwrap_err();
     let signed = shop.sign(late(&shop, shop.add(7)), 4, &[&key(1)]);
@@ -583,7 +596,7 @@ pub(crate) fn lineage_in(mut shop: Workshop) -> Workshop {
     ran.effects = Effects {
         result: vec![],
         outputs: vec![Output { name: "count".into(), payload: b"12".to_vec() }],
-        wake: WakeChange::Set(START + 5000),
+        wake: WakeChange::Set(Time::from_millis(START + 5000)),
         messages: vec![],
     };
     (ran.grown, ran.globals) = (2, Some(vec![7, 9]));
@@ -595,7 +608,7 @@ pub(crate) fn lineage_in(mut shop: Workshop) -> Workshop {
     shop.step(shop.sign(shop.add(1), 2, &[&key(2)]), shop.counted(13)).unwrap_err();
     shop.step(shop.input(Request::Cycle), Ran::default()).unwrap_err();
     let mut cycle = shop.input(Request::Cycle);
-    cycle.time = START + 5000;
+    cycle.time = Time::from_millis(START + 5000);
     shop.step(cycle, Ran { fuel: 3, ..shop.counted(13) }).unwrap();
     shop.step(shop.add(2000), shop.counted(2013)).unwrap_err();
     shop.step(shop.sign(shop.write("count", 14u64), 3, &[&key(2)]), Ran::default()).unwrap();

@@ -14,6 +14,7 @@ use object::input::{Input, Request};
 use object::ledger::{Ledger, Tracked, Used};
 use object::limits::{NONCES_MAX, PAGE_BYTES};
 use object::message::Origin;
+use object::time::Time;
 
 use super::{check, document, table, walk};
 use crate::samples;
@@ -83,8 +84,8 @@ fn version_header() {
             ("zero", vec![0]),
             ("instrumentation", header.instrumentation.to_le_bytes().to_vec()),
             ("seq", number(header.seq)),
-            ("time", number(header.time)),
-            ("wake", number(header.wake.unwrap_or(u64::MAX))),
+            ("time", number(header.time.as_millis())),
+            ("wake", number(header.wake.unwrap_or(Time::MAX).as_millis())),
             ("fuel", number(header.fuel)),
             ("memory bytes", number(header.memory_bytes)),
             ("refusal count", number(header.refusal_count)),
@@ -144,7 +145,7 @@ fn commit() {
 fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
     let mut expected = vec![
         ("nonce", number(credential.nonce)),
-        ("expires", number(credential.expires)),
+        ("expires", number(credential.expires.as_millis())),
         ("parent", credential.parent.unwrap_or(VersionHash::NONE).0.to_vec()),
     ];
     if let Proof::Batch(place, _) = &credential.proof {
@@ -178,7 +179,7 @@ fn input() {
             1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
         };
-        let mut expected = vec![("version", vec![1]), ("time", number(input.time))];
+        let mut expected = vec![("version", vec![1]), ("time", number(input.time.as_millis()))];
         match &input.request {
             Request::Create { salt, arguments } => {
                 expected.extend([("kind", vec![0]), ("salt", salt.to_vec())]);
@@ -203,7 +204,7 @@ fn input() {
             }
             Request::OpenSession { session, expires } => {
                 expected.extend([("kind", vec![5]), ("opened", session.0.to_vec())]);
-                expected.push(("until", number(*expires)));
+                expected.push(("until", number(expires.as_millis())));
             }
             Request::Fork { salt, of } => {
                 expected.extend([("kind", vec![7]), ("fork salt", salt.to_vec())]);
@@ -269,7 +270,7 @@ fn signed_bytes() {
         let expected = vec![
             ("object", object.0.to_vec()),
             ("nonce", number(nonce)),
-            ("expires", number(expires)),
+            ("expires", number(expires.as_millis())),
             ("parent", parent.unwrap_or(VersionHash::NONE).0.to_vec()),
             ("request", request.to_vec()),
         ];
@@ -338,7 +339,7 @@ fn effects() {
             WakeChange::Keep => expected.push(("wake change", vec![0])),
             WakeChange::Clear => expected.push(("wake change", vec![1])),
             WakeChange::Set(at) => {
-                expected.extend([("wake change", vec![2]), ("wake", number(at))]);
+                expected.extend([("wake change", vec![2]), ("wake", number(at.as_millis()))]);
             }
         }
         expected.push(("outputs", count(effects.outputs.len())));
@@ -403,7 +404,11 @@ fn ledger_of_nonces() {
     keys.sort();
     for (index, key) in keys.into_iter().enumerate() {
         let (nonce, time) = (0x1122 + index as u64, 0x3344 + index as u64);
-        let recorded = ledger.nonces.recorded_in_first_form(&[PublicKey(key.0)], nonce, time);
+        let recorded = ledger.nonces.recorded_in_first_form(
+            &[PublicKey(key.0)],
+            nonce,
+            Time::from_millis(time),
+        );
         ledger.nonces = recorded.unwrap();
         expected.push(("key", key.0.to_vec()));
         expected.extend([("nonce", number(nonce)), ("moment", number(time))]);
@@ -420,8 +425,8 @@ fn ledger_of_nonces_with_floors() {
     keys.sort();
     let tracked = Tracked::default().naming([keys[0]]);
     for (index, &key) in (0..).zip(&keys) {
-        let used = Used { nonce: 0x1122 + index, expires: 0x3344 + index };
-        ledger.nonces.record(&[key], used, 0x3344, &tracked);
+        let used = Used { nonce: 0x1122 + index, expires: Time::from_millis(0x3344 + index) };
+        ledger.nonces.record(&[key], used, Time::from_millis(0x3344), &tracked);
     }
     let mut expected = vec![("version", vec![4]), ("nonces", count(NONCES_MAX))];
     // The key that is named keeps its room; the one that would go next is gone.
@@ -442,11 +447,11 @@ fn ledger_of_the_past() {
     let signer = key(1).public();
     for (seq, time) in [(5, 100), (6, 200)] {
         let request = Request::Write { fields: Vec::new() };
-        let input = Input { request, time, credential: None };
+        let input = Input { request, time: Time::from_millis(time), credential: None };
         ledger = ledger.next(&tracked, seq, &input, &[signer][..(seq == 6).into()]);
     }
     let request = Request::Call { method: "add".to_string(), arguments: Vec::new() };
-    let input = Input { request, time: 300, credential: None };
+    let input = Input { request, time: Time::from_millis(300), credential: None };
     ledger = ledger.next(&tracked, 7, &input, &[]);
     let first_bytes = u64::from_le_bytes(*signer.0.first_chunk().unwrap());
     let mut expected = vec![("version", vec![2]), ("nonces", count(0)), ("actions", count(2))];
@@ -481,20 +486,26 @@ fn ledger_of_sessions() {
     ids.sort();
     let mut ledger = Arc::new(Ledger::default());
     for (session, expires, signers) in [(ids[1], 900, &keys[..]), (ids[0], 800, &keys[1..])] {
-        let request = Request::OpenSession { session, expires };
-        let credential = Some(Credential::new(1 + 900 - expires, 700));
-        ledger = ledger.next(&tracked, 5, &Input { request, time: 600, credential }, signers);
+        let nonce = 1 + 900 - expires;
+        let request = Request::OpenSession { session, expires: Time::from_millis(expires) };
+        let credential = Some(Credential::new(nonce, Time::from_millis(700)));
+        ledger = ledger.next(
+            &tracked,
+            5,
+            &Input { request, time: Time::from_millis(600), credential },
+            signers,
+        );
     }
     let last = sessions.iter().find(|key| key.id() == ids[1]).unwrap();
-    let mut credential = Credential::new(0x5566, 700);
+    let mut credential = Credential::new(0x5566, Time::from_millis(700));
     let request = Request::Write { fields: Vec::new() };
     credential.put_in_session(last, object::hash::ObjectId([1; 32]), &request);
-    let input = Input { request, time: 610, credential: Some(credential) };
+    let input = Input { request, time: Time::from_millis(610), credential: Some(credential) };
     ledger = ledger.next(&tracked, 7, &input, &keys);
     // Lineages older than floors have this form.
     let empty = Arc::new(Ledger::default());
-    let first = empty.nonces.recorded_in_first_form(&keys, 1, 600).unwrap();
-    let first = first.recorded_in_first_form(&keys[1..], 101, 600).unwrap();
+    let first = empty.nonces.recorded_in_first_form(&keys, 1, Time::from_millis(600)).unwrap();
+    let first = first.recorded_in_first_form(&keys[1..], 101, Time::from_millis(600)).unwrap();
     let ledger = Ledger { nonces: first, ..Ledger::clone(&ledger) };
     let mut expected = vec![("version", vec![3]), ("nonces", count(2))];
     for (key, nonce) in [(keys[0], 1), (keys[1], 101)] {

@@ -4,6 +4,7 @@ use continuant_policy::{Facts, Policy, Principal, Values, derived_schema};
 use expect_test::{Expect, expect, expect_file};
 use object::credential::PublicKey;
 use object::hash::ObjectId;
+use object::time::Time;
 use schema::{Schema, Value};
 
 use super::{OBJECT, decide, facts, parse, print, record, values};
@@ -218,9 +219,13 @@ fn the_cycle_runs_for_the_object_itself_when_its_time_has_come() {
     let (noticed, unnoticed) = (State { notice: Some(5000), ..REST }.value(), REST.value());
     let (noticed, unnoticed) = (values(&noticed), values(&unnoticed));
     let itself = Principal::Object(OBJECT);
-    let due = Facts { principal: itself, time: 5000, ..facts("advance") };
+    let due = Facts { principal: itself, time: Time::from_millis(5000), ..facts("advance") };
     check(&due, &noticed, expect!["permit by itself"]);
-    check(&Facts { time: 4999, ..due }, &noticed, expect!["refuse by [cycle]: a rule forbids it"]);
+    check(
+        &Facts { time: Time::from_millis(4999), ..due },
+        &noticed,
+        expect!["refuse by [cycle]: a rule forbids it"],
+    );
     check(&due, &unnoticed, expect!["refuse by [cycle]: a rule forbids it"]);
     let other = Facts { principal: Principal::Object(ObjectId([8; 32])), ..due };
     check(&other, &noticed, expect!["refuse by []: no rule permits it"]);

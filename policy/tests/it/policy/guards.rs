@@ -1,6 +1,7 @@
 //! Guards: when one is asked, and all that it may read about the step.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use continuant_policy::admission::{Step, admit, explain};
 use continuant_policy::definition::Definition;
@@ -12,6 +13,7 @@ use object::head::Head;
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
 use object::refusal::{Reason, Verdict};
+use object::time::Time;
 use schema::{Type, Unread, Value, encode_args, encode_value};
 
 use super::{ANYONE, on_stack};
@@ -88,10 +90,17 @@ impl Object {
         images: [&Image; 2],
         guards: &mut G,
     ) -> Result<Vec<String>, Verdict> {
-        let input = Input { request, time: self.head.header.time + 5, credential: None };
+        let input = Input {
+            request,
+            time: self.head.header.time.saturating_add(Duration::from_millis(5)),
+            credential: None,
+        };
         let output = Output { name: "left".to_string(), payload: b"secret".to_vec() };
-        let effects =
-            Effects { outputs: vec![output], wake: WakeChange::Set(99), ..Effects::default() };
+        let effects = Effects {
+            outputs: vec![output],
+            wake: WakeChange::Set(Time::from_millis(99)),
+            ..Effects::default()
+        };
         let step = || Step {
             input: &input,
             before: images[0],
@@ -207,7 +216,7 @@ fn arguments_and_facts_are_read_by_name() {
         let number = |number: u64| number.to_le_bytes().to_vec();
         let keys = ["01".repeat(32), "ab".repeat(32)];
         let (header, policy) = (&object.head.header, object.definition.policy.hash());
-        let (seq, time) = (header.seq + 1, header.time + 5);
+        let (seq, time) = (header.seq + 1, header.time.saturating_add(Duration::from_millis(5)));
         let facts = [
             ("action", Some(text("fly"))),
             ("principal", Some(text(&format!("Key::\"{}\"", keys[0])))),
@@ -215,10 +224,10 @@ fn arguments_and_facts_are_read_by_name() {
             ("effects.outputs", Some(texts(&["left"]))),
             ("effects.wake", Some(number(99))),
             ("lineage.seq", Some(number(seq))),
-            ("lineage.age", Some(number(time - object.head.created))),
+            ("lineage.age", Some(number(time.as_millis() - object.head.created.as_millis()))),
             ("cost.fuel", Some(number(1234))),
             ("cost.pages", Some(number(7))),
-            ("time", Some(number(time))),
+            ("time", Some(number(time.as_millis()))),
             ("substrate.instrumentation", Some(number(1))),
             ("policy", Some(text(&policy.to_string()))),
             ("input.miles", Some(number(227))),

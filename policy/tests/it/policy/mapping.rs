@@ -4,6 +4,7 @@ use continuant_policy::{Facts, Policy, Principal, Values, derived_schema};
 use expect_test::{Expect, expect, expect_file};
 use object::credential::PublicKey;
 use object::effects::Output;
+use object::time::Time;
 use schema::{Schema, Value};
 
 use super::{ANYONE, OBJECT, decide, facts, on_record, parse, print, record, values};
@@ -94,12 +95,12 @@ pub(super) fn with_step<T>(
         principal: Principal::Key([0xcd; 32]),
         signers: &[PublicKey([0xcd; 32])],
         outputs: &[arrived],
-        wake: Some(12),
+        wake: Some(Time::from_millis(12)),
         seq: 5,
-        age: 6,
+        age_ms: 6,
         fuel: 7,
         pages: 8,
-        time: 9,
+        time: Time::from_millis(9),
         ..facts("move")
     };
     body(&policy, &schema, &facts, &Values { input: &input, ..values(state) })

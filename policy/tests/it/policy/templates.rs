@@ -7,6 +7,7 @@ use continuant_policy::{Facts, Policy, Principal, Values};
 use object::credential::PublicKey;
 use object::input::{Input as Asked, Request};
 use object::ledger::{Ledger, Past};
+use object::time::Time;
 use schema::{Schema, Value};
 
 use super::{decide, facts, parse, print, record};
@@ -203,7 +204,8 @@ fn past(policy: &Policy, versions: &[(&str, u64, u8)]) -> Past {
     let mut ledger = Arc::new(Ledger::default());
     for (seq, (method, seconds, signer)) in (1..).zip(versions) {
         let request = Request::Call { method: (*method).to_string(), arguments: Vec::new() };
-        let input = Asked { request, time: NOW - 1000 * seconds, credential: None };
+        let input =
+            Asked { request, time: Time::from_millis(NOW - 1000 * seconds), credential: None };
         let signers = [key(*signer)];
         ledger = ledger.next(policy.tracked(), seq, &input, &signers[..(*signer > 0).into()]);
     }
@@ -254,7 +256,7 @@ fn check(name: &str, text: &str, schema: &Schema, step: Step<'_>) {
     let facts = Facts {
         principal,
         signers: &signers,
-        time: NOW,
+        time: Time::from_millis(NOW),
         past: &past,
         field: step.field,
         ..facts(step.action)

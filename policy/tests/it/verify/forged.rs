@@ -1,5 +1,7 @@
 //! Lineages with one record forged and all its hashes recomputed, and the words of the refusals.
 
+use std::time::Duration;
+
 use expect_test::{Expect, expect};
 use object::credential::{Credential, PublicKey};
 use object::effects::{Output, WakeChange};
@@ -9,6 +11,7 @@ use object::input::{Input, Request};
 use object::limits::PAGE_BYTES;
 use object::memory::Tree;
 use object::refusal::{Reason, Refusal};
+use object::time::Time;
 
 use super::{CALL, CYCLE, SIGNED, WRITE};
 use crate::workshop::{Parts, Record, START, lineage, run, shared};
@@ -92,7 +95,7 @@ fn a_genesis_that_is_forged_is_refused() {
     );
     check(
         0,
-        |parts| parts.input.credential = Some(Credential::new(1, 2)),
+        |parts| parts.input.credential = Some(Credential::new(1, Time::from_millis(2))),
         expect!["genesis of version 0: expected no signer and no rule, found some"],
     );
     check(
@@ -122,12 +125,12 @@ fn a_genesis_that_is_forged_is_refused() {
     );
     check(
         0,
-        |parts| parts.input.time += 1,
+        |parts| parts.input.time = parts.input.time.saturating_add(Duration::from_millis(1)),
         expect!["time of version 0: expected 1700000000001, found 1700000000000"],
     );
     check(
         0,
-        |parts| parts.effects.wake = WakeChange::Set(9),
+        |parts| parts.effects.wake = WakeChange::Set(Time::from_millis(9)),
         expect!["wake of version 0: expected 9, found none"],
     );
 }
@@ -137,12 +140,12 @@ fn a_call_that_is_forged_is_refused() {
     check(CALL, |_| {}, expect!["holds"]);
     check(
         CALL,
-        |parts| parts.input.time += 1,
+        |parts| parts.input.time = parts.input.time.saturating_add(Duration::from_millis(1)),
         expect!["time of version 2: expected 1700000002001, found 1700000002000"],
     );
     check(
         CALL,
-        |parts| parts.input.time = 1,
+        |parts| parts.input.time = Time::from_millis(1),
         expect!["time of version 2: expected 1700000001000 or later, found 1"],
     );
     check(
@@ -273,7 +276,7 @@ fn a_direct_write_that_is_forged_is_refused() {
     );
     check(
         WRITE,
-        |parts| parts.effects.wake = WakeChange::Set(START_LATER),
+        |parts| parts.effects.wake = WakeChange::Set(Time::from_millis(START_LATER)),
         expect!["effects of version 1: expected none, without the code, found some"],
     );
     check(
@@ -342,19 +345,19 @@ fn a_cycle_that_is_forged_is_refused() {
     check(CYCLE, |_| {}, expect!["holds"]);
     check(
         CYCLE,
-        |parts| parts.input.time -= 1,
+        |parts| parts.input.time = parts.input.time.saturating_sub(Duration::from_millis(1)),
         expect![[r#"
         admission of version 4: expected a permit, found not-due: the next wake is at
             1700000005000, the time is 1700000004999"#]],
     );
     check(
         CYCLE,
-        |parts| parts.effects.wake = WakeChange::Set(START_LATER),
+        |parts| parts.effects.wake = WakeChange::Set(Time::from_millis(START_LATER)),
         expect!["wake of version 4: expected 1700000060000, found none"],
     );
     check(
         CYCLE,
-        |parts| parts.header.wake = Some(START + 5000),
+        |parts| parts.header.wake = Some(Time::from_millis(START + 5000)),
         expect!["wake of version 4: expected none, found 1700000005000"],
     );
 }
@@ -451,7 +454,7 @@ fn a_refusal_with_a_forged_verdict_or_input_is_refused() {
         change(&mut input);
         it.input = input.encode();
     };
-    let early = |it: &mut Refusal| change(it, &|input| input.time = 1);
+    let early = |it: &mut Refusal| change(it, &|input| input.time = Time::from_millis(1));
     check_refusal(
         POLICY,
         early,

@@ -1,6 +1,7 @@
 //! Forks: the verifier's comparison with the original version.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use continuant_policy::verify::Verifier;
 use object::Result;
@@ -18,7 +19,11 @@ use crate::workshop::{Workshop, lineage, run};
 /// A fork of the newest version of a lineage, with `of` for its header and these effects.
 fn fork(shop: &Workshop, of: &Header, effects: &Effects, late: u64) -> Result<Verifier> {
     let request = Request::Fork { salt: [1; 16], of: Box::new(of.clone()) };
-    let input = Input { request, time: shop.head.header.time + late, credential: None };
+    let input = Input {
+        request,
+        time: shop.head.header.time.saturating_add(Duration::from_millis(late)),
+        credential: None,
+    };
     let pages: Vec<_> = shop.image.changed_pages().to_vec();
     let outcome = Outcome {
         effects,
@@ -62,13 +67,18 @@ fn a_fork_is_as_its_header_says() {
         refuted("other code", &|it| it.code.0[0] ^= 1);
         refuted("another schema", &|it| it.schema.0[0] ^= 1);
         refuted("another policy", &|it| it.policy = PolicyHash([1; 32]));
-        refuted("a later version", &|it| it.time += 1);
+        refuted("a later version", &|it| {
+            it.time = it.time.saturating_add(Duration::from_millis(1))
+        });
         let mut other = of.clone();
-        other.wake = Some(of.time + 9);
+        other.wake = Some(of.time.saturating_add(Duration::from_millis(9)));
         assert!(fork(&shop, &other, &wake, 0).is_err(), "no wake of the version's");
         fork(&shop, &other, &Effects::of_fork(&other), 0).unwrap();
         fork(&shop, &other, &Effects::of_fork_without_wake(&other), 0).unwrap();
-        let later = Effects { wake: WakeChange::Set(of.time + 10), ..Effects::default() };
+        let later = Effects {
+            wake: WakeChange::Set(of.time.saturating_add(Duration::from_millis(10))),
+            ..Effects::default()
+        };
         assert!(fork(&shop, &other, &later, 0).is_err(), "a later wake");
         let more = Effects { result: vec![1], ..wake.clone() };
         assert!(fork(&shop, of, &more, 0).is_err(), "a result");

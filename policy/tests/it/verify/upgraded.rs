@@ -2,6 +2,7 @@
 //! things that an upgrade may not do.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use continuant_policy::definition::Definition;
 use continuant_policy::verify::Era;
@@ -13,6 +14,7 @@ use object::ledger::{NonceProblem, Tracked, Used};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page};
 use object::refusal::{Reason, Verdict};
+use object::time::Time;
 use schema::Schema;
 
 use crate::module::{STATE, WIT, module};
@@ -106,7 +108,7 @@ fn an_upgrade_begins_anew_from_the_base_image_of_the_new_code() {
             (&vec!["owner".to_string()], &vec!["all".to_string()],)
         );
         // The nonces are still known.
-        let used = Used { nonce: 1, expires: u64::MAX };
+        let used = Used { nonce: 1, expires: Time::MAX };
         let admitted = shop.head.ledger.nonces.admit(&[key(1).public()], used, Tracked::NONE);
         assert_eq!(admitted, Err(NonceProblem::Replayed));
     });
@@ -161,7 +163,9 @@ fn an_upgrade_that_does_something_else_is_refuted() {
         assert!(shop.verify(&records).is_err(), "{what}");
     };
     run(|| {
-        forge("the time", &|parts| parts.header.time += 1);
+        forge("the time", &|parts| {
+            parts.header.time = parts.header.time.saturating_add(Duration::from_millis(1))
+        });
         forge("no signature", &|parts| parts.input.credential = None);
         forge("another policy", &|parts| {
             let parts_of = era(5).definition.parts();
