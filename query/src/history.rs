@@ -7,12 +7,14 @@
 
 use std::collections::VecDeque;
 use std::ops::Range;
+use std::time::Duration;
 
 use object::effects::{Admission, Effects};
 use object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::header::Header;
 use object::input::Input;
 use object::refusal::Refusal;
+use object::time::Time;
 use storage::{Direction, ErrorKind, RecordEntry, Result, Store, StoredCommit};
 
 /// One entry of a history.
@@ -70,8 +72,8 @@ impl Entry {
         }
     }
 
-    /// Returns the entry's time, in milliseconds since 1970-01-01 UTC.
-    pub fn time(&self) -> u64 {
+    /// Returns the entry's time.
+    pub fn time(&self) -> Time {
         match self {
             Entry::Version(version) => version.header.time,
             Entry::Refusal(refusal) => refusal.input.time,
@@ -142,8 +144,8 @@ pub struct History<'a> {
     object: ObjectId,
     refused: bool,
     backwards: bool,
-    since: u64,
-    until: u64,
+    since: Time,
+    until: Time,
     seqs: Range<u64>,
     limit: usize,
 }
@@ -152,7 +154,7 @@ impl<'a> History<'a> {
     /// Queries the whole history of `object`, oldest first.
     pub fn new(store: &'a Store, object: ObjectId) -> History<'a> {
         let (refused, backwards) = Default::default();
-        let (since, until, seqs, limit) = (0, u64::MAX, 0..u64::MAX, usize::MAX);
+        let (since, until, seqs, limit) = (Time::MIN, Time::MAX, 0..u64::MAX, usize::MAX);
         History { store, object, refused, backwards, since, until, seqs, limit }
     }
 
@@ -170,16 +172,16 @@ impl<'a> History<'a> {
         self
     }
 
-    /// Selects entries from `time` on, in milliseconds since 1970-01-01 UTC. Leaves out refusals
-    /// that stand before the last version from before `time`, whatever their own times.
-    pub fn since(mut self, time: u64) -> History<'a> {
+    /// Selects entries from `time` on. Leaves out refusals that stand before the last version from
+    /// before `time`, whatever their own times.
+    pub fn since(mut self, time: Time) -> History<'a> {
         self.since = time;
         self
     }
 
-    /// Selects entries up to and including `time`, in milliseconds since 1970-01-01 UTC. Leaves out
-    /// refusals that stand behind the first version after `time`, whatever their own times.
-    pub fn until(mut self, time: u64) -> History<'a> {
+    /// Selects entries up to and including `time`. Leaves out refusals that stand behind the first
+    /// version after `time`, whatever their own times.
+    pub fn until(mut self, time: Time) -> History<'a> {
         self.until = time;
         self
     }
@@ -200,11 +202,11 @@ impl<'a> History<'a> {
     /// before it, behind which refusals may be in the range too.
     fn range(&self) -> Result<Range<u64>> {
         let Range { mut start, mut end } = self.seqs.clone();
-        if let Some(before) = self.since.checked_sub(1) {
+        if let Some(before) = self.since.checked_sub(Duration::from_millis(1)) {
             let last = self.store.seq_as_of(self.object, before)?;
             start = start.max(last.unwrap_or(0));
         }
-        if self.until < u64::MAX {
+        if self.until < Time::MAX {
             let last = self.store.seq_as_of(self.object, self.until)?;
             end = end.min(last.map_or(0, |last| last + 1));
         }

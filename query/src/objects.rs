@@ -9,11 +9,12 @@
 //! object that it returns.
 
 use object::hash::{CodeHash, ObjectId};
+use object::time::Time;
 use storage::{ObjectInfo, Result, Store};
 
 /// The number of objects that are read at a time.
 const PAGE: usize = 1024;
-const ANY_TIME: (u64, u64) = (0, u64::MAX);
+const ANY_TIME: (Time, Time) = (Time::MIN, Time::MAX);
 
 /// A query over the objects of a database; iterate over it to run it.
 ///
@@ -25,8 +26,8 @@ pub struct Objects<'a> {
     store: &'a Store,
     name: String,
     code: Option<CodeHash>,
-    created: (u64, u64),
-    changed: (u64, u64),
+    created: (Time, Time),
+    changed: (Time, Time),
     after: Option<ObjectId>,
     limit: usize,
     /// The objects that were read and not returned yet.
@@ -56,28 +57,26 @@ impl<'a> Objects<'a> {
         self
     }
 
-    /// Selects objects created at `time` or later, in milliseconds since 1970-01-01 UTC.
-    pub fn created_since(mut self, time: u64) -> Objects<'a> {
+    /// Selects objects created at `time` or later.
+    pub fn created_since(mut self, time: Time) -> Objects<'a> {
         self.created.0 = time;
         self
     }
 
-    /// Selects objects created at `time` or before, in milliseconds since 1970-01-01 UTC.
-    pub fn created_until(mut self, time: u64) -> Objects<'a> {
+    /// Selects objects created at `time` or before.
+    pub fn created_until(mut self, time: Time) -> Objects<'a> {
         self.created.1 = time;
         self
     }
 
-    /// Selects objects whose newest version is of `time` or later, in milliseconds since 1970-01-01
-    /// UTC.
-    pub fn changed_since(mut self, time: u64) -> Objects<'a> {
+    /// Selects objects whose newest version is of `time` or later.
+    pub fn changed_since(mut self, time: Time) -> Objects<'a> {
         self.changed.0 = time;
         self
     }
 
-    /// Selects objects whose newest version is of `time` or before, in milliseconds since
-    /// 1970-01-01 UTC.
-    pub fn changed_until(mut self, time: u64) -> Objects<'a> {
+    /// Selects objects whose newest version is of `time` or before.
+    pub fn changed_until(mut self, time: Time) -> Objects<'a> {
         self.changed.1 = time;
         self
     }
@@ -101,7 +100,7 @@ impl<'a> Objects<'a> {
     }
 
     fn fits(&self, info: &ObjectInfo) -> bool {
-        let within = |(since, until): (u64, u64), time| (since..=until).contains(&time);
+        let within = |(since, until): (Time, Time), time| (since..=until).contains(&time);
         let is_named = || info.name.as_ref().is_some_and(|name| name.starts_with(&self.name));
         self.code.is_none_or(|code| code == info.code)
             && within(self.created, info.created)

@@ -17,6 +17,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use object::hash::ObjectId;
+use object::time::Time;
 use rustix::io::Errno;
 
 use crate::error::disorder::Disorder;
@@ -176,8 +177,8 @@ pub enum ErrorKind {
     StatesPruned(Box<StatesPruned>),
     /// Nothing would be restored: no object existed so early.
     NothingThen {
-        /// The time of the first change, in milliseconds since 1970-01-01 UTC, if there is one.
-        first: Option<u64>,
+        /// The time of the first change, if there is one.
+        first: Option<Time>,
     },
     /// The object's head or its refusals are not the ones that the append follows.
     Conflict {

@@ -3,6 +3,7 @@
 use continuant_query::{Entry, History};
 use object::hash::ObjectId;
 use object::input::Request;
+use object::time::Time;
 use rand::RngExt;
 use storage::ErrorKind;
 
@@ -28,9 +29,11 @@ fn expected(book: &Book, seqs: std::ops::Range<usize>) -> Vec<Line> {
 
 fn lines(history: History<'_>) -> Vec<Line> {
     let line = |entry: Entry| match entry {
-        Entry::Version(version) => Line::Version(version.header.seq, version.header.time),
+        Entry::Version(version) => {
+            Line::Version(version.header.seq, version.header.time.as_millis())
+        }
         Entry::Refusal(refused) => {
-            Line::Refusal(refused.refusal.verdict.detail.clone(), refused.input.time)
+            Line::Refusal(refused.refusal.verdict.detail.clone(), refused.input.time.as_millis())
         }
     };
     history.entries().unwrap().map(|entry| line(entry.unwrap())).collect()
@@ -87,7 +90,11 @@ fn a_range_of_time_holds_both_its_ends() {
             let (Line::Version(_, time) | Line::Refusal(_, time)) = line;
             (since..=until).contains(time)
         });
-        let history = || History::new(&shelf.store, book.id()).since(since).until(until);
+        let history = || {
+            History::new(&shelf.store, book.id())
+                .since(Time::from_millis(since))
+                .until(Time::from_millis(until))
+        };
         assert_eq!(lines(history()), within, "{since} to {until}");
         within.retain(is_refusal);
         assert_eq!(lines(history().refused()), within, "{since} to {until}");
@@ -155,7 +162,7 @@ fn what_is_not_there_has_no_history() {
     for history in [
         History::new(&shelf.store, ObjectId([9; 32])),
         History::new(&shelf.store, ObjectId([9; 32])).refused(),
-        History::new(&shelf.store, ObjectId([9; 32])).since(1).backwards(),
+        History::new(&shelf.store, ObjectId([9; 32])).since(Time::from_millis(1)).backwards(),
     ] {
         let error = history.entries().err().unwrap();
         assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");

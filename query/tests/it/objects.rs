@@ -2,6 +2,7 @@
 
 use continuant_query::Objects;
 use object::hash::{CodeHash, ObjectId};
+use object::time::Time;
 use rand::RngExt;
 
 use crate::shelf::{Book, Shelf};
@@ -37,13 +38,13 @@ fn objects_are_listed_by_name_age_and_code() {
         let books = || shelf.books.iter();
         let all = || Objects::new(&shelf.store);
         let since = books().filter(|book| first(book) >= created);
-        assert_eq!(ids(all().created_since(created)), sorted(since));
+        assert_eq!(ids(all().created_since(Time::from_millis(created))), sorted(since));
         let until = books().filter(|book| first(book) <= created);
-        assert_eq!(ids(all().created_until(created)), sorted(until));
+        assert_eq!(ids(all().created_until(Time::from_millis(created))), sorted(until));
         let since = books().filter(|book| last(book) >= changed);
-        assert_eq!(ids(all().changed_since(changed)), sorted(since));
+        assert_eq!(ids(all().changed_since(Time::from_millis(changed))), sorted(since));
         let until = books().filter(|book| last(book) <= changed);
-        assert_eq!(ids(all().changed_until(changed)), sorted(until));
+        assert_eq!(ids(all().changed_until(Time::from_millis(changed))), sorted(until));
     }
 }
 

@@ -14,6 +14,7 @@ use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 use policy::STACK_BYTES;
 use policy::definition::Definition;
 use rand::rngs::StdRng;
@@ -102,7 +103,11 @@ impl Shelf {
         let image = Image::new(Arc::clone(&base));
         let tree = Tree::of(&image);
         let request = Request::Create { salt: self.rng.random(), arguments: Vec::new() };
-        let input = Input { request, time: START + index as u64 * 500, credential: None };
+        let input = Input {
+            request,
+            time: Time::from_millis(START + index as u64 * 500),
+            credential: None,
+        };
         let effects = Effects::default();
         let header = genesis(&input, &outcome(&self.definition, &effects, &image, &tree, 0));
         let head = Head::new(header);
@@ -113,7 +118,8 @@ impl Shelf {
             ("spot.column", Value::U8(0)),
             ("next", Value::Option(None)),
         ];
-        let written = Written { time: input.time, fields: fields.into(), refused: Vec::new() };
+        let written =
+            Written { time: input.time.as_millis(), fields: fields.into(), refused: Vec::new() };
         let name = format!("{}/{index}", if index.is_multiple_of(2) { "even" } else { "odd" });
         let wasm = module(WIT, STATE);
         let (policy, encoded) = (self.definition.policy.encode(), base.encode());
@@ -165,8 +171,11 @@ impl Shelf {
         let image = book.image.step(book.image.bytes_count(), pages.clone()).unwrap();
         let dirty: Vec<u32> = pages.iter().map(|(index, _)| *index).collect();
         book.tree.update(&image, &dirty);
-        let input =
-            Input { request: Request::Write { fields }, time: written.time, credential: None };
+        let input = Input {
+            request: Request::Write { fields },
+            time: Time::from_millis(written.time),
+            credential: None,
+        };
         let (effects, admission) = (
             Effects::default(),
             Admission { rules: vec!["any".to_string()], ..Admission::default() },
@@ -196,7 +205,7 @@ impl Shelf {
         let book = &mut self.books[index];
         let newest = book.versions.last_mut().unwrap();
         let request = Request::Call { method: "add".to_string(), arguments: vec![0; 8] };
-        let input = Input { request, time: newest.time, credential: None };
+        let input = Input { request, time: Time::from_millis(newest.time), credential: None };
         let detail = format!("number {}", self.rng.random::<u32>());
         let refusal: Refusal =
             book.head.refusal(&input, Verdict::native(Reason::Trap, detail.clone()));

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use continuant_query::Snapshot;
 use object::ErrorKind;
 use object::hash::MemoryRoot;
+use object::time::Time;
 use rand::RngExt;
 
 use crate::shelf::Shelf;
@@ -37,7 +38,7 @@ fn as_of_a_time_is_the_newest_version_that_is_not_later() {
         let time = shelf.rng.random_range(first - 3000..last + 3000) / 500 * 500;
         let book = &shelf.books[index];
         let expected = book.versions.iter().rposition(|version| version.time <= time);
-        let found = shelf.store.as_of(book.id(), time).unwrap();
+        let found = shelf.store.as_of(book.id(), Time::from_millis(time)).unwrap();
         assert_eq!(found.is_some(), expected.is_some(), "{time}");
         let (Some(found), Some(seq)) = (found, expected) else { continue };
         let header = found.commit.header().clone();

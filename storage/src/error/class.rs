@@ -111,6 +111,7 @@ mod tests {
     use crate::error::position::Position;
     use crate::error::pruned::StatesPruned;
     use object::hash::ObjectId;
+    use object::time::Time;
 
     /// Classes: `d` damaged, `n` not found, `i` an invalid argument.
     fn table() -> Vec<(ErrorKind, &'static str, &'static str)> {
@@ -128,8 +129,8 @@ mod tests {
             is_counted: true,
         };
         let lost = Lost { loss, token, objects };
-        let (later, later_time, end, end_time) = (place, 0, place, 0);
-        let disorder = Disorder { until: 0, later, later_time, end, end_time };
+        let (later, later_time, end, end_time) = (place, Time::MIN, place, Time::MIN);
+        let disorder = Disorder { until: Time::MIN, later, later_time, end, end_time };
         let pruned = StatesPruned { count: 0, objects: Vec::new(), earliest: None };
         let value = || object::ErrorKind::Value { path: text(), expected: text(), found: text() };
         let credential = object::ErrorKind::Credential(text());

@@ -4,21 +4,23 @@
 
 use std::fmt;
 
+use object::time::Time;
+
 use crate::error::position::Position;
 
 /// Frames that are later than a time, before some that are not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Disorder {
-    /// The time that was asked for, in milliseconds since 1970-01-01 UTC.
-    pub until: u64,
+    /// The time that was asked for.
+    pub until: Time,
     /// The start of the first later frame: all frames before it are not later.
     pub later: Position,
     /// The time of that frame.
-    pub later_time: u64,
+    pub later_time: Time,
     /// The end of the last frame that is not later, including frames behind it without a time.
     pub end: Position,
     /// The time of that frame.
-    pub end_time: u64,
+    pub end_time: Time,
 }
 
 impl fmt::Display for Disorder {

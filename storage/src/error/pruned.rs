@@ -5,6 +5,7 @@
 use std::fmt;
 
 use object::hash::ObjectId;
+use object::time::Time;
 
 use crate::error::position::Position;
 
@@ -20,7 +21,7 @@ pub struct StatesPruned {
     pub objects: Vec<PrunedObject>,
     /// The first place behind the moment up to which all objects have their state, and the time of
     /// the last frame before it; none when there is none, or the log cannot be read so far.
-    pub earliest: Option<(Position, Option<u64>)>,
+    pub earliest: Option<(Position, Option<Time>)>,
 }
 
 /// An object that has no state as of some moment.

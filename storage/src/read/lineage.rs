@@ -15,6 +15,7 @@ use object::header::Kind;
 use object::image::BaseImage;
 use object::memory::Page;
 use object::refusal::Refusal;
+use object::time::Time;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::read::version::{CompleteCommit, StoredCommit, read_commit, read_refusal};
@@ -85,13 +86,13 @@ impl Store {
         Ok(Versions::new(self.inner(), id, row, range, direction))
     }
 
-    /// The seq of the newest version that is not later than `time`, in milliseconds since
-    /// 1970-01-01 UTC, in O(log n) steps; none when the first version is later.
+    /// The seq of the newest version that is not later than `time`, in O(log n) steps; none when
+    /// the first version is later.
     ///
     /// # Errors
     ///
     /// As of [`Store::versions`].
-    pub fn seq_as_of(&self, id: ObjectId, time: u64) -> Result<Option<u64>> {
+    pub fn seq_as_of(&self, id: ObjectId, time: Time) -> Result<Option<u64>> {
         let row = self.inner().require_row(id)?;
         let found = self.inner().hop_as_of(&row, time).map_err(|error| error.of(id))?;
         Ok(found.map(|(_, hop)| hop.seq))

@@ -30,6 +30,7 @@ use object::hash::{ObjectId, PolicyHash, VersionHash};
 use object::header::Kind;
 use object::input::Input;
 use object::message::{Message, Origin, fuel_share};
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::error::{Error, Result};
@@ -51,8 +52,8 @@ pub struct SentMessage {
     pub id: MessageId,
     /// The message's origin.
     pub origin: Origin,
-    /// The time of sending, in milliseconds since 1970-01-01 UTC.
-    pub time: u64,
+    /// The time of sending.
+    pub time: Time,
     /// The message's content.
     pub message: Message,
 }

@@ -14,6 +14,7 @@ use object::image::{BaseImage, Image};
 use object::ledger::Ledger;
 use object::lineage::{Spine, jump_seq, next_seq};
 use object::memory::Memory;
+use object::time::Time;
 
 use crate::error::{Error, Result};
 use crate::read::memory::{Whole, table_of};
@@ -100,13 +101,12 @@ impl Store {
         found.map_err(|error| error.of(id))
     }
 
-    /// The newest version that is not later than `time`, in milliseconds since 1970-01-01 UTC, in
-    /// O(log n) steps.
+    /// The newest version that is not later than `time`, in O(log n) steps.
     ///
     /// # Errors
     ///
     /// As of [`Store::head`].
-    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Option<Version>> {
+    pub fn as_of(&self, id: ObjectId, time: Time) -> Result<Option<Version>> {
         let Some(row) = self.inner().row(id)? else { return Ok(None) };
         let found = self.inner().locate_as_of(&row, time);
         let found = found.and_then(|found| self.inner().complete(id, &row, found));
@@ -186,7 +186,7 @@ impl Store {
     /// # Errors
     ///
     /// As of [`Store::head`].
-    pub fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
+    pub fn wakes_until(&self, time: Time) -> Result<Vec<(Time, ObjectId)>> {
         let unwritten = self.inner().heads.lock().unwritten();
         let mut wakes = self.inner().indexed(|index| index.wakes_until(time))?;
         wakes.retain(|(_, id)| !unwritten.contains_key(id));
@@ -297,14 +297,14 @@ impl Inner {
     }
 
     /// The newest commit that is not later than `time`.
-    pub(crate) fn locate_as_of(&self, row: &Row, time: u64) -> Result<Option<StoredCommit>> {
+    pub(crate) fn locate_as_of(&self, row: &Row, time: Time) -> Result<Option<StoredCommit>> {
         let found = self.hop_as_of(row, time)?;
         found.map(|(link, _)| read_commit(&self.log, link)).transpose()
     }
 
     /// Returns the place of the newest commit that is not later than `time`, with its links. Times
     /// never decrease along a lineage.
-    pub(crate) fn hop_as_of(&self, row: &Row, time: u64) -> Result<Option<(Link, Hop)>> {
+    pub(crate) fn hop_as_of(&self, row: &Row, time: Time) -> Result<Option<(Link, Hop)>> {
         let mut link = row.head();
         let mut hop = read_hop(&self.log, link)?;
         while hop.time > time {

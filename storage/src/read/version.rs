@@ -14,6 +14,7 @@ use object::header::{Header, Kind};
 use object::limits::PAGE_BYTES;
 use object::memory::Page;
 use object::refusal::Refusal;
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -287,7 +288,7 @@ pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredComm
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Hop {
     pub(crate) seq: u64,
-    pub(crate) time: u64,
+    pub(crate) time: Time,
     pub(crate) parent: Link,
     pub(crate) jump: Link,
 }

@@ -3,6 +3,7 @@
 //! This module does not know who accepts a loss.
 
 use object::codec::{Reader, Write};
+use object::time::Time;
 
 use crate::error::Result;
 use crate::error::loss::Loss;
@@ -13,8 +14,8 @@ use crate::error::position::Position;
 pub struct RecordedLoss {
     /// The loss.
     pub loss: Loss,
-    /// The time of acceptance, in milliseconds since 1970-01-01 UTC.
-    pub time: u64,
+    /// The time of acceptance.
+    pub time: Time,
     /// The frame that records it.
     pub position: Position,
 }
@@ -22,7 +23,7 @@ pub struct RecordedLoss {
 impl RecordedLoss {
     pub(crate) fn put(&self, to: &mut Vec<u8>) {
         let start = to.len();
-        to.put_u64(self.time);
+        to.put_time(self.time);
         self.loss.put(to);
         let read = RecordedLoss::read(Reader::new("loss", &to[start..]));
         let is_same = |read: RecordedLoss| (read.loss, read.time) == (self.loss, self.time);
@@ -37,7 +38,7 @@ impl RecordedLoss {
     }
 
     fn read_next(reader: &mut Reader<'_>, position: Position) -> Result<RecordedLoss> {
-        let time = reader.u64()?;
+        let time = reader.time()?;
         Ok(RecordedLoss { loss: Loss::read(reader)?, time, position })
     }
 

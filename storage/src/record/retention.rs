@@ -2,6 +2,8 @@
 //!
 //! A rule says what may be dropped; compaction drops it. This module does not know records.
 
+use std::time::Duration;
+
 use object::codec::{Reader, Write};
 
 use crate::error::Result;
@@ -16,9 +18,9 @@ pub enum Retention {
     All,
     /// Keeps this many versions.
     Versions(u64),
-    /// Keeps versions that were the newest at some moment within this many milliseconds before a
-    /// compaction, as it [counts](crate::Ages) them.
-    Age(u64),
+    /// Keeps versions that were the newest at some moment within this span before a compaction, as
+    /// it [counts](crate::Ages) them. The span is kept in whole milliseconds.
+    Age(Duration),
 }
 
 const ALL: u8 = 0;
@@ -31,7 +33,7 @@ impl Retention {
         match self {
             Retention::All => (ALL, 0),
             Retention::Versions(count) => (VERSIONS, count),
-            Retention::Age(milliseconds) => (AGE, milliseconds),
+            Retention::Age(span) => (AGE, u64::try_from(span.as_millis()).unwrap_or(u64::MAX)),
         }
     }
 
@@ -40,9 +42,15 @@ impl Retention {
         match (rule, value) {
             (ALL, 0) => Some(Retention::All),
             (VERSIONS, count) => Some(Retention::Versions(count)),
-            (AGE, milliseconds) => Some(Retention::Age(milliseconds)),
+            (AGE, milliseconds) => Some(Retention::Age(Duration::from_millis(milliseconds))),
             _ => None,
         }
+    }
+
+    /// Returns the rule as it is kept, with an age in whole milliseconds.
+    pub(crate) fn kept(self) -> Retention {
+        let (rule, value) = self.to_parts();
+        Retention::from_parts(rule, value).expect("the parts are of a rule")
     }
 
     pub(crate) fn put(self, to: &mut Vec<u8>) {

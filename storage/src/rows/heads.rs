@@ -17,6 +17,7 @@ use std::ops::Bound;
 use std::sync::Arc;
 
 use object::hash::{CodeHash, ObjectId};
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::record::BlobHash;
@@ -34,7 +35,7 @@ use crate::rows::row::Row;
 pub(crate) struct Entry {
     pub(crate) row: Arc<Row>,
     /// The wake that the index has for its row, which is older.
-    pub(crate) indexed_wake: Option<u64>,
+    pub(crate) indexed_wake: Option<Time>,
 }
 
 /// Rows and other entries to be written to the index, known here before it has them.

@@ -23,6 +23,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use object::codec::{Reader, Write};
 use object::hash::{CodeHash, ObjectId};
+use object::time::Time;
 use redb::{
     Database, ReadTransaction, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction,
 };
@@ -424,9 +425,9 @@ fn fill(file: &Arc<dyn DiskFile>, path: &Path) -> Result<()> {
     failure.check().map_err(|error| error.at(path))
 }
 
-fn wake_key(time: u64, id: ObjectId) -> [u8; 40] {
+fn wake_key(time: Time, id: ObjectId) -> [u8; 40] {
     let mut key = [0; 40];
-    key[..8].copy_from_slice(&time.to_be_bytes());
+    key[..8].copy_from_slice(&time.as_millis().to_be_bytes());
     key[8..].copy_from_slice(&id.0);
     key
 }
@@ -612,7 +613,7 @@ impl Reading<'_> {
         })
     }
 
-    pub(crate) fn wakes_until(&self, time: u64) -> Result<Vec<(u64, ObjectId)>> {
+    pub(crate) fn wakes_until(&self, time: Time) -> Result<Vec<(Time, ObjectId)>> {
         let last = wake_key(time, ObjectId([0xff; 32]));
         let range = (Bound::Unbounded, Bound::Included(&last[..]));
         self.range(WAKES, range, usize::MAX, wake)
@@ -663,7 +664,7 @@ impl Reading<'_> {
         &self,
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Page<(ObjectId, Option<u64>)>> {
+    ) -> Result<Page<(ObjectId, Option<Time>)>> {
         self.page(OBJECTS, after, limit, |key, value| {
             let id = ObjectId(key.try_into().ok()?);
             Some((id, row::decode(id, value)?.0.armed()))
@@ -675,7 +676,7 @@ impl Reading<'_> {
         &self,
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Page<(u64, ObjectId)>> {
+    ) -> Result<Page<(Time, ObjectId)>> {
         self.page(WAKES, after, limit, wake)
     }
 
@@ -711,10 +712,10 @@ impl Reading<'_> {
     }
 }
 
-fn wake(key: &[u8], value: &[u8]) -> Option<(u64, ObjectId)> {
+fn wake(key: &[u8], value: &[u8]) -> Option<(Time, ObjectId)> {
     row::open(key, value)?;
     let (time, id) = key.split_first_chunk()?;
-    Some((u64::from_be_bytes(*time), ObjectId(id.try_into().ok()?)))
+    Some((Time::from_millis(u64::from_be_bytes(*time)), ObjectId(id.try_into().ok()?)))
 }
 
 fn named(key: &[u8], value: &[u8]) -> Option<ObjectId> {

@@ -3,10 +3,11 @@
 //! This module does not know where rows are kept.
 
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
+use object::time::Time;
 
 use crate::rows::row::Row;
 
-/// An object as a list shows it. Times are milliseconds since 1970-01-01 UTC.
+/// An object as a list shows it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub struct ObjectInfo {
     /// The object.
@@ -18,11 +19,11 @@ pub struct ObjectInfo {
     /// The newest version's hash.
     pub hash: VersionHash,
     /// The newest version's time.
-    pub time: u64,
+    pub time: Time,
     /// The genesis' time.
-    pub created: u64,
+    pub created: Time,
     /// The next wake.
-    pub wake: Option<u64>,
+    pub wake: Option<Time>,
     /// True if the object was moved away: until it comes back it can only be read.
     pub moved: bool,
     /// Refusals on record.

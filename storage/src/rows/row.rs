@@ -11,6 +11,7 @@ use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
 use object::header::{Header, Kind};
 use object::lineage::{Spine, jump_seq};
 use object::refusal::Refusal;
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::record::link::{Link, RefusalLink};
@@ -24,9 +25,9 @@ use crate::rows::pages::PageTable;
 pub(crate) struct Row {
     /// The newest version and those that jumps lead to.
     pub(crate) spine: Spine<Link>,
-    pub(crate) time: u64,
-    pub(crate) created: u64,
-    pub(crate) wake: Option<u64>,
+    pub(crate) time: Time,
+    pub(crate) created: Time,
+    pub(crate) wake: Option<Time>,
     pub(crate) code: CodeHash,
     pub(crate) policy: PolicyHash,
     pub(crate) base: BaseHash,
@@ -70,7 +71,7 @@ impl Row {
     }
 
     /// The next wake, if it is to run here.
-    pub(crate) fn armed(&self) -> Option<u64> {
+    pub(crate) fn armed(&self) -> Option<Time> {
         self.wake.filter(|_| !self.moved)
     }
 

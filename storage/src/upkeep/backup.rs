@@ -40,13 +40,13 @@ use crate::upkeep::backup::copy::{Copied, LogCopy, Mended, Verify};
 use crate::upkeep::backup::witness::Witness;
 use crate::upkeep::progress::{GoesOn, Progress};
 use crate::upkeep::repair::id_of_log;
+use object::time::Time;
 
 /// The options of a backup.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Backup {
-    /// The time of the backup, in milliseconds since 1970-01-01 UTC, which the backup records; 0
-    /// for none.
-    pub time: u64,
+    /// The time of the backup, which the backup records, if there is one.
+    pub time: Option<Time>,
     /// True to read and verify all that the backup has already, and not only a part of it
     /// ([`Options::verify_bytes`](crate::Options::verify_bytes)).
     pub verify_all: bool,
@@ -68,9 +68,8 @@ pub struct BackupReport {
     pub contents: Contents,
     /// The bytes of its earlier content that were read and verified, beside its last segment.
     pub verified_bytes: u64,
-    /// A time at or after which all of it was verified, in milliseconds since 1970-01-01 UTC; 0
-    /// when unknown.
-    pub verified: u64,
+    /// A time at or after which all of it was verified; none when unknown.
+    pub verified: Option<Time>,
     /// The files of it that were damaged, cut or gone. They were copied again, so that the backup
     /// is whole; its disk should not be trusted.
     pub mended: Vec<Mended>,

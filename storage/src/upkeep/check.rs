@@ -162,6 +162,7 @@ fn explain(inner: &Inner, report: &mut Report, progress: Progress<'_>) -> Result
 
 #[cfg(test)]
 mod tests {
+    use object::time::Time;
     use std::collections::BTreeSet;
     use std::path::Path;
     use std::sync::Arc;
@@ -199,7 +200,7 @@ mod tests {
     /// make such an index.
     type Damage = (&'static str, usize, fn([(ObjectId, Row); 2]) -> Vec<Generation>);
 
-    fn row_of(id: ObjectId, row: Row, indexed_wake: Option<u64>) -> Generation {
+    fn row_of(id: ObjectId, row: Row, indexed_wake: Option<Time>) -> Generation {
         let mut generation = Generation::default();
         generation.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
         generation
@@ -214,15 +215,23 @@ mod tests {
     const DAMAGES: [Damage; 10] = [
         ("the row of", 1, |[(id, row), _]| {
             let wake = row.armed();
-            vec![row_of(id, Row { created: 1, ..row }, wake)]
+            vec![row_of(
+                id,
+                Row { created: Time::from_millis(1), ..row },
+                wake.map(Time::as_millis).map(Time::from_millis),
+            )]
         }),
         ("not in the log", 1, |[(_, row), _]| {
             vec![row_of(ObjectId([7; 32]), Row { wake: None, ..row }, None)]
         }),
         ("a wake of", 2, |both| {
             let more = |(id, row): (ObjectId, Row)| {
-                let (wake, other) = (row.armed(), Row { wake: Some(5), ..row.clone() });
-                [row_of(id, other, None), row_of(id, row, wake)]
+                let (wake, other) =
+                    (row.armed(), Row { wake: Some(Time::from_millis(5)), ..row.clone() });
+                [
+                    row_of(id, other, None),
+                    row_of(id, row, wake.map(Time::as_millis).map(Time::from_millis)),
+                ]
             };
             both.into_iter().flat_map(more).collect()
         }),
@@ -230,7 +239,10 @@ mod tests {
         ("no wake of", 1, |both| {
             let less = |(id, row): (ObjectId, Row)| {
                 let (wake, other) = (row.armed(), Row { wake: None, ..row.clone() });
-                [row_of(id, other, wake), row_of(id, row, wake)]
+                [
+                    row_of(id, other, wake.map(Time::as_millis).map(Time::from_millis)),
+                    row_of(id, row, wake.map(Time::as_millis).map(Time::from_millis)),
+                ]
             };
             both.into_iter().flat_map(less).collect()
         }),

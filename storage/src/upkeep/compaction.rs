@@ -19,6 +19,7 @@ use std::sync::Arc;
 
 use object::effects::Effects;
 use object::hash::ObjectId;
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -47,7 +48,7 @@ const CLOSE_BYTES: u64 = 16 << 10;
 /// A pack is rewritten when at least one part in this many of it can be dropped.
 const WORTHWHILE_PART: u64 = 8;
 
-/// The reference time for ages, in milliseconds since 1970-01-01 UTC.
+/// The reference time for ages.
 ///
 /// Dropped data does not come back, and a clock may be wrong: a clock that is ahead of everything
 /// on record drops nothing that was kept when the last version was made, unless it is trusted. A
@@ -55,13 +56,13 @@ const WORTHWHILE_PART: u64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ages {
     /// The newest time of a version on record that is not after this, the clock's.
-    FromRecord(u64),
+    FromRecord(Time),
     /// This time, the clock's, whatever is on record.
-    FromClock(u64),
+    FromClock(Time),
 }
 
-impl From<u64> for Ages {
-    fn from(now: u64) -> Ages {
+impl From<Time> for Ages {
+    fn from(now: Time) -> Ages {
         Ages::FromRecord(now)
     }
 }
@@ -85,9 +86,9 @@ pub struct Compacted {
     /// Versions that retention lets go, and that are kept because an outbox has not acknowledged
     /// their outputs, or their messages are on their way.
     pub held_count: u64,
-    /// The reference time for ages, if any examined rule was an age: 0 when everything on record is
-    /// after the clock's time, and nothing is old enough to drop.
-    pub ages_from: Option<u64>,
+    /// The reference time for ages, if any examined rule was an age: [`Time::MIN`] when everything
+    /// on record is after the clock's time, and nothing is old enough to drop.
+    pub ages_from: Option<Time>,
 }
 
 /// The work of a compaction that ended early: the [`source`](std::error::Error::source) of its
@@ -162,7 +163,7 @@ struct Trim<'a> {
     retention: Retention,
     ages: Ages,
     /// The reference time for ages, once it was determined.
-    ages_from: Option<u64>,
+    ages_from: Option<Time>,
     keeps: HashMap<ObjectId, Arc<Keep>>,
     /// Frames with versions whose messages are on their way or dead letters: they are kept whole.
     unread: BTreeSet<Position>,
@@ -264,9 +265,10 @@ impl Store {
         }
     }
 
-    /// The newest time of a version that is not after `now`; 0 when there is none.
-    fn newest_time(&self, now: u64) -> Result<u64> {
-        let (mut newest, mut last) = (0, None);
+    /// The newest time of a version that is not after `now`; [`Time::MIN`] when there is
+    /// none.
+    fn newest_time(&self, now: Time) -> Result<Time> {
+        let (mut newest, mut last) = (Time::MIN, None);
         loop {
             let page = self.list(last, LIST_PAGE)?;
             for info in &page {
@@ -284,7 +286,7 @@ impl Store {
     }
 
     /// The time of the newest version of an object, which is ahead, that is not after `now`.
-    fn time_before(&self, id: ObjectId, now: u64) -> Result<Option<u64>> {
+    fn time_before(&self, id: ObjectId, now: Time) -> Result<Option<Time>> {
         let row = self.inner().require_row(id)?;
         let found = self.inner().hop_as_of(&row, now).map_err(|error| error.of(id))?;
         Ok(found.map(|(_, hop)| hop.time))
@@ -562,7 +564,7 @@ impl Trim<'_> {
     }
 
     /// Returns the reference time for ages.
-    fn ages_from(&mut self) -> Result<u64> {
+    fn ages_from(&mut self) -> Result<Time> {
         if let Some(from) = self.ages_from {
             return Ok(from);
         }
@@ -587,7 +589,7 @@ impl Trim<'_> {
                 let retention = row.retention.unwrap_or(self.retention);
                 let from = match retention {
                     Retention::Age(_) => self.ages_from()?,
-                    Retention::All | Retention::Versions(_) => 0,
+                    Retention::All | Retention::Versions(_) => Time::MIN,
                 };
                 self.inner.keep(id, &row, retention, from)
             }
@@ -612,12 +614,12 @@ fn output_count(staged: Staged, record: &VersionRecord<'_>) -> Result<usize> {
 }
 
 impl Inner {
-    fn keep(&self, id: ObjectId, row: &Row, retention: Retention, ages_from: u64) -> Result<Keep> {
+    fn keep(&self, id: ObjectId, row: &Row, retention: Retention, ages_from: Time) -> Result<Keep> {
         let mut from = match retention {
             Retention::All => 0,
             Retention::Versions(count) => (row.seq() + 1).saturating_sub(count.max(1)),
-            Retention::Age(milliseconds) => {
-                let oldest = self.locate_as_of(row, ages_from.saturating_sub(milliseconds))?;
+            Retention::Age(span) => {
+                let oldest = self.locate_as_of(row, ages_from.saturating_sub(span))?;
                 oldest.map_or(0, |stored| stored.header().seq)
             }
         };

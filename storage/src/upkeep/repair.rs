@@ -20,6 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use object::hash::ObjectId;
+use object::time::Time;
 
 use crate::disk::directory::{DatabaseId, Directory, keep_file, temporary};
 use crate::disk::file::Disk;
@@ -50,8 +51,8 @@ const LIST_PAGE: usize = 4096;
 pub struct AcceptedLoss {
     /// The token that came with it.
     pub token: LossToken,
-    /// The time of acceptance, in milliseconds since 1970-01-01 UTC, which stays on record.
-    pub time: u64,
+    /// The time of acceptance, which stays on record.
+    pub time: Time,
 }
 
 /// The result of a repair.

@@ -24,6 +24,7 @@ use std::collections::VecDeque;
 
 use object::effects::{Effects, Output};
 use object::hash::{ObjectId, VersionHash};
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -53,8 +54,8 @@ pub struct Outgoing {
     pub version: VersionHash,
     /// The version's number.
     pub seq: u64,
-    /// The version's time, in milliseconds since 1970-01-01 UTC.
-    pub time: u64,
+    /// The version's time.
+    pub time: Time,
     /// The output's index among those of the version.
     pub index: u32,
     /// The output's name and content.
@@ -100,9 +101,9 @@ pub struct OutboxStatus {
     pub behind_count: u64,
     /// The bytes of frames with such outputs: compaction keeps their versions.
     pub held_bytes: u64,
-    /// The time of the version whose output it acknowledged last, in milliseconds since 1970-01-01
-    /// UTC; none when it acknowledged nothing, or that version was dropped or is far behind.
-    pub acknowledged: Option<u64>,
+    /// The time of the version whose output it acknowledged last; none when it acknowledged
+    /// nothing, or that version was dropped or is far behind.
+    pub acknowledged: Option<Time>,
 }
 
 impl Store {

@@ -63,6 +63,7 @@ impl Inner {
     }
 
     fn set_retention(&self, object: Option<ObjectId>, retention: Retention) -> Result<()> {
+        let retention = retention.kept();
         let look = || {
             let row = |id| self.require_row(id).map(|row| Drafted::new(id, row));
             let rows = object.map(row).transpose()?.into_iter().collect();

@@ -3,6 +3,7 @@
 use std::sync::mpsc::channel;
 
 use continuant_storage::{ErrorKind, Result, Retention, Store};
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, assert_sound, in_one_frame, small};
@@ -208,7 +209,7 @@ fn an_object_of_which_the_index_was_written_goes_on_from_memory_and_from_the_ind
                 store.checkpoint().unwrap();
             }
         }
-        let wakes = |store: &Store| store.wakes_until(u64::MAX).unwrap();
+        let wakes = |store: &Store| store.wakes_until(Time::MAX).unwrap();
         let mut expected: Vec<_> = authors
             .iter()
             .filter_map(|author| Some((author.head.header.wake?, author.head.id)))

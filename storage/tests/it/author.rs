@@ -6,6 +6,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use continuant_storage::{Append, Blob, Change, NewCommit, Options, Result, Store};
 use object::commit::Commit;
@@ -21,6 +22,7 @@ use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree, page_count};
 use object::message::Message;
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -94,7 +96,11 @@ impl Author {
         let mut rng = StdRng::seed_from_u64(seed);
         let base = Arc::new(base());
         let request = Request::Create { salt: rng.random(), arguments: Vec::new() };
-        let input = Input { request, time: START + rng.random_range(0..1000), credential: None };
+        let input = Input {
+            request,
+            time: Time::from_millis(START + rng.random_range(0..1000)),
+            credential: None,
+        };
         let globals = base.globals().to_vec();
         let image = Image::new(base);
         let tree = Tree::of(&image);
@@ -158,12 +164,13 @@ impl Author {
         if rng.random_bool(0.1) {
             self.globals = vec![rng.random(), 2];
         }
-        let time = self.head.header.time + rng.random_range(0..3) * 1000;
+        let time =
+            self.head.header.time.saturating_add(Duration::from_secs(rng.random_range(0..3)));
         let outputs = (0..rng.random_range(0..2))
             .map(|_| Output { name: "said".to_string(), payload: vec![9; 20] })
             .collect();
         let effects = Effects { outputs, wake: wake(rng), ..Effects::default() };
-        self.commit(image, &indices, time, &effects)
+        self.commit(image, &indices, time.as_millis(), &effects)
     }
 
     /// The next version, of the other code: some pages differ from its base image.
@@ -190,7 +197,7 @@ impl Author {
         let Parts { code, policy, .. } = parts(self.code);
         let request = Request::Upgrade { code, policy };
         let time = self.head.header.time;
-        let made = self.commit_as(request, image, &indices, time, &Effects::default());
+        let made = self.commit_as(request, image, &indices, time.as_millis(), &Effects::default());
         let Made::Version { bytes, ledger, .. } = made else { unreachable!("it is a version") };
         // The globals are those that differ from the base image's.
         let globals = globals.map(|globals| encode_globals(&globals));
@@ -208,13 +215,13 @@ impl Author {
         let bytes = self.image.bytes_count();
         let image = self.image.step(bytes, vec![(0, Arc::new(page))]).unwrap();
         let time = self.head.header.time;
-        self.commit(image, &[0], time, &Effects::default())
+        self.commit(image, &[0], time.as_millis(), &Effects::default())
     }
 
     /// The next version: nothing changes, and messages are sent.
     pub(crate) fn send(&mut self, messages: Vec<Message>) -> Made {
         let (image, time) = (self.image.clone(), self.head.header.time);
-        self.commit(image, &[], time, &Effects { messages, ..Effects::default() })
+        self.commit(image, &[], time.as_millis(), &Effects { messages, ..Effects::default() })
     }
 
     fn commit(&mut self, image: Image, pages: &[u32], time: u64, effects: &Effects) -> Made {
@@ -231,10 +238,11 @@ impl Author {
         effects: &Effects,
     ) -> Made {
         let mut admission = Admission { rules: vec!["anyone".to_string()], ..Admission::default() };
-        let mut input = Input { request, time, credential: None };
+        let mut input = Input { request, time: Time::from_millis(time), credential: None };
         if self.rng.random_bool(0.2) {
             let key = SigningKey::from_secret(&[self.rng.random_range(1..4); 32]);
-            let mut credential = Credential::new(self.head.header.seq + 1, time + 1000);
+            let mut credential =
+                Credential::new(self.head.header.seq + 1, Time::from_millis(time + 1000));
             credential.sign(&key, self.head.id, &input.request);
             admission.signers = vec![key.public()];
             input.credential = Some(credential);
@@ -269,7 +277,7 @@ impl Author {
 
 fn wake(rng: &mut StdRng) -> WakeChange {
     match rng.random_range(0..6) {
-        0 => WakeChange::Set(START + rng.random_range(0..1_000_000)),
+        0 => WakeChange::Set(Time::from_millis(START + rng.random_range(0..1_000_000))),
         1 => WakeChange::Clear,
         _ => WakeChange::Keep,
     }

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use continuant_storage::{
     Backup, BackupReport, CapsuleReader, Contents, ErrorKind, ObjectInfo, Options, Position,
@@ -20,6 +21,7 @@ use object::commit::Commit;
 use object::hash::ObjectId;
 use object::input::Input;
 use object::memory::Tree;
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -212,7 +214,7 @@ fn a_backup_that_fails_at_any_operation_is_gone_on_with() {
             fleet.append(&store);
         }
         if round == 2 {
-            store.compact(0, |_, _| {}).unwrap();
+            store.compact(Time::MIN, |_, _| {}).unwrap();
         }
         backup(&store, &whole).unwrap();
         let (expected, files) = (list(&whole), log_files(&whole));
@@ -392,13 +394,14 @@ fn a_backup_verifies_what_it_builds_on() {
             fleet.append(&store);
         }
         if is_packed {
-            store.compact(0, |_, _| {}).unwrap();
+            store.compact(Time::MIN, |_, _| {}).unwrap();
         }
-        let at = |time, verify_all| {
-            let how = Backup { time, verify_all };
+        let time = |milliseconds| Some(Time::from_millis(milliseconds));
+        let at = |milliseconds, verify_all| {
+            let how = Backup { time: time(milliseconds), verify_all };
             store.backup_as(&to, how, |_, _| {}).unwrap()
         };
-        assert_eq!((at(1, false).verified, at(2, true).verified), (1, 2));
+        assert_eq!((at(1, false).verified, at(2, true).verified), (time(1), time(2)));
         let expected = heads(&store);
         let files = log_files(&to);
         for (index, (name, bytes)) in files.iter().enumerate() {
@@ -407,7 +410,7 @@ fn a_backup_verifies_what_it_builds_on() {
             changed[byte] ^= 1;
             fs::write(to.join("log").join(name), &changed).unwrap();
             // Each backup verifies one older file, in turn from the first, and the last file.
-            let reports: Vec<_> = (10..15).map(|time| at(time, false)).collect();
+            let reports: Vec<_> = (10..15).map(|now| at(now, false)).collect();
             let mended: Vec<_> = reports.iter().flat_map(|report| &report.mended).collect();
             assert_eq!(mended.len(), 1, "byte {byte} of {name}: {mended:?}");
             let number = format!("log/{:08}.log", index + 1);
@@ -417,9 +420,9 @@ fn a_backup_verifies_what_it_builds_on() {
             assert_eq!(at(20, true).mended.len(), 1);
             assert!(at(21, true).mended.is_empty());
         }
-        let reports: Vec<_> = (30..40).map(|time| at(time, false)).collect();
+        let reports: Vec<_> = (30..40).map(|now| at(now, false)).collect();
         assert!(reports.iter().all(|report| report.verified_bytes < 100 << 10));
-        assert!(reports.last().unwrap().verified >= 30, "all was verified, in parts");
+        assert!(reports.last().unwrap().verified >= time(30), "all was verified, in parts");
         assert_eq!(heads_at(&to), expected);
         drop(store);
         fs::remove_dir_all(&path).unwrap();
@@ -437,14 +440,15 @@ fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
     while store.stats().unwrap().segment_count < 3 {
         fleet.append(&store);
     }
-    let how = Backup { time: 1234, verify_all: false };
+    let time = Some(Time::from_millis(1234));
+    let how = Backup { time, verify_all: false };
     let report = store.backup_as(place("backup"), how, |_, _| {}).unwrap();
     let restored = |from: &str, what: Restoring| {
         drop(fs::remove_dir_all(place("restored")));
         small().restore(place(from), place("restored"), what, |_, _| {})
     };
     let whole = restored("backup", Until::End.into()).unwrap();
-    assert_eq!(whole.witness, WitnessedBy::Backup { end: report.end, time: 1234 });
+    assert_eq!(whole.witness, WitnessedBy::Backup { end: report.end, time });
     assert_eq!((whole.contents, whole.end), (report.contents, report.end));
     let checked = small().open(place("restored")).unwrap().check(|_, _| {}).unwrap();
     let counts = Contents {
@@ -466,7 +470,7 @@ fn a_backup_that_was_cut_is_not_restored_unless_that_is_said() {
         }
         let log = place("cut").join(format!("log/{segment:08}.log"));
         OpenOptions::new().write(true).open(log).unwrap().set_len(offset).unwrap();
-        for until in [Until::End, Until::Time(u64::MAX)] {
+        for until in [Until::End, Until::Time(Time::MAX)] {
             let error = restored("cut", until.into()).unwrap_err();
             let ErrorKind::BackupCut { found, expected } = *error.kind() else { panic!("{error}") };
             assert_eq!((found, expected), (cut, report.end));
@@ -611,7 +615,7 @@ fn a_backup_that_is_stopped_on_its_way_vouches_for_all_it_has() {
         fleet.append(&store);
         // A file that the next one has to copy again.
         match is_compacted {
-            true => drop(store.compact(0, |_, _| {}).unwrap()),
+            true => drop(store.compact(Time::MIN, |_, _| {}).unwrap()),
             false => {
                 let log = place("backup/log/00000001.log");
                 let mut bytes = fs::read(&log).unwrap();
@@ -705,7 +709,7 @@ fn kill_anywhere(kind: u32, once: bool) {
     if kind == 1 {
         // Packs that the next backup trims again.
         keep(9);
-        store.compact(0, |_, _| {}).unwrap();
+        store.compact(Time::MIN, |_, _| {}).unwrap();
     }
     backup(&store, &to).unwrap();
     let had = (end(&store), heads_at(&to));
@@ -716,7 +720,7 @@ fn kill_anywhere(kind: u32, once: bool) {
     keep(1);
     until(&mut fleet, if kind == 3 { 2 } else { 4 });
     if kind != 2 {
-        store.compact_all(0, |_, _| {}).unwrap();
+        store.compact_all(Time::MIN, |_, _| {}).unwrap();
     }
     copy(&to, &place("start"));
     backup(&store, &place("whole")).unwrap();
@@ -775,7 +779,7 @@ fn what_is_staged_without_all_that_its_witness_covers_is_nothing() {
         fleet.append(&store);
     }
     store.set_retention(None, Retention::Versions(1)).unwrap();
-    store.compact(0, |_, _| {}).unwrap();
+    store.compact(Time::MIN, |_, _| {}).unwrap();
     copy(&to, &place("start"));
     backup(&store, &place("whole")).unwrap();
     let new = (end(&store), heads_at(&place("whole")));
@@ -900,7 +904,7 @@ fn compact_a_backup(to: &Path) {
     let witness = fs::read(to.join("backup.witness")).unwrap();
     fs::remove_file(to.join("backup.witness")).unwrap();
     let open = small().open(to).unwrap();
-    assert!(open.compact(0, |_, _| {}).unwrap().segment_count > 0);
+    assert!(open.compact(Time::MIN, |_, _| {}).unwrap().segment_count > 0);
     drop(open);
     fs::write(to.join("backup.witness"), witness).unwrap();
 }
@@ -1062,13 +1066,15 @@ fn a_restore_of_nothing_fails_and_leaves_nothing() {
     store.close().unwrap();
     drop(store);
     let restored = |what: Restoring| small().restore(place("db"), place("to"), what, |_, _| {});
-    let error = restored(Until::Time(time - 1).into()).unwrap_err();
+    let error =
+        restored(Until::Time(time.saturating_sub(Duration::from_millis(1))).into()).unwrap_err();
     assert_eq!(error.kind(), &ErrorKind::NothingThen { first: Some(time) });
     assert!(!place("to").exists());
     let report = restored(Until::Time(time).into()).unwrap();
     assert_eq!((report.contents.object_count, report.time), (1, Some(time)));
     fs::remove_dir_all(place("to")).unwrap();
-    let empty = Restoring::from(Until::Time(time - 1)).allow_empty(true);
+    let empty = Restoring::from(Until::Time(time.saturating_sub(Duration::from_millis(1))))
+        .allow_empty(true);
     let report = restored(empty).unwrap();
     assert_eq!((report.contents, report.left_out), (Contents::default(), 1));
     fs::remove_dir_all(place("to")).unwrap();
@@ -1106,7 +1112,7 @@ fn a_changed_byte_is_named_and_not_copied() {
         let expected = heads(&store);
         drop(store);
         if is_packed {
-            small().open(&path).unwrap().compact(0, |_, _| {}).unwrap();
+            small().open(&path).unwrap().compact(Time::MIN, |_, _| {}).unwrap();
         }
         damage_each(&path, &to, first, &mut fleet.rng);
         backup(&small().open(&path).unwrap(), &to).unwrap();
@@ -1154,10 +1160,10 @@ fn place(position: Position) -> (u32, u64) {
 struct Moment {
     end: Position,
     heads: Vec<ObjectInfo>,
-    time: Option<u64>,
+    time: Option<Time>,
 }
 
-fn times(made: &[Made]) -> impl Iterator<Item = u64> {
+fn times(made: &[Made]) -> impl Iterator<Item = Time> {
     made.iter().map(|made| match made {
         Made::Version { bytes, .. } => Commit::decode(bytes).unwrap().header.time,
         Made::Refusal(refusal) => Input::decode(&refusal.input).unwrap().time,
@@ -1170,7 +1176,7 @@ fn moments(path: &Path, seed: u64) -> Vec<Moment> {
     let store = small().open(path).unwrap();
     let mut fleet = Fleet::new(seed);
     let mut moments: Vec<Moment> = Vec::new();
-    let mut note = |times: &mut dyn Iterator<Item = u64>| {
+    let mut note = |times: &mut dyn Iterator<Item = Time>| {
         let heads = store.list(None, usize::MAX).unwrap();
         moments.push(Moment { end: end(&store), heads, time: times.min() });
     };
@@ -1267,7 +1273,7 @@ fn follow_retention(seed: u64) {
             store.set_retention(None, Retention::Versions(kept)).unwrap();
         }
         if fleet.rng.random_bool(0.6) {
-            packed += store.compact(0, |_, _| {}).unwrap().segment_count;
+            packed += store.compact(Time::MIN, |_, _| {}).unwrap().segment_count;
         }
         let report = backup(&store, &to).unwrap();
         assert_eq!(report.end, end(&store));
@@ -1310,7 +1316,7 @@ fn a_database_of_packs_is_restored_to_every_frame_boundary() {
     let moments = moments(&path, seed);
     let boundaries = boundaries(&path);
     let store = small().open(&path).unwrap();
-    let compacted = store.compact(0, |_, _| {}).unwrap();
+    let compacted = store.compact(Time::MIN, |_, _| {}).unwrap();
     assert!(compacted.segment_count > 0 && compacted.trimmed_count == 0, "{compacted:?}");
     store.close().unwrap();
     drop(store);
@@ -1357,7 +1363,7 @@ fn what_retention_let_go_is_not_restored_unless_that_is_said() {
     }
     let id = author.head.id;
     store.set_retention(None, Retention::Versions(5)).unwrap();
-    assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 10);
+    assert!(store.compact(Time::MIN, |_, _| {}).unwrap().trimmed_count > 10);
     drop(store);
     // The objects with a state at each place, as shown by a restore that allows pruned ones.
     let mut has_state = Vec::new();
@@ -1416,7 +1422,7 @@ fn damage_behind_a_place_without_states_is_nobodys_concern() {
         append(&store, &[author.step()], &[]).unwrap();
     }
     store.set_retention(None, Retention::Versions(5)).unwrap();
-    assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 10);
+    assert!(store.compact(Time::MIN, |_, _| {}).unwrap().trimmed_count > 10);
     drop(store);
     let restored = |what: Restoring| small().restore(&path, &to, what, |_, _| {});
     let what = Restoring::from(Until::Position(early));
@@ -1441,8 +1447,10 @@ fn damage_behind_a_place_without_states_is_nobodys_concern() {
 /// The part of a log that a time stands for: up to the first frame that is later; or, where later
 /// ones stand before some that are not, where these end and the first of the later starts.
 fn asked(moments: &[Moment], time: u64) -> (usize, Option<usize>) {
-    let is_later = |moment: &Moment| moment.time.is_some_and(|other| other > time);
-    let is_not = |moment: &Moment| moment.time.is_some_and(|other| other <= time);
+    let is_later =
+        |moment: &Moment| moment.time.is_some_and(|other| other > Time::from_millis(time));
+    let is_not =
+        |moment: &Moment| moment.time.is_some_and(|other| other <= Time::from_millis(time));
     let first = moments.iter().position(is_later).unwrap_or(moments.len());
     let behind = moments[first..].iter().rposition(is_not).map(|index| first + index);
     let untimed = |index: usize| {
@@ -1466,7 +1474,7 @@ fn restore_to_times(seed: u64) -> u64 {
     let directory = TempDir::new().unwrap();
     let (path, to) = (directory.path().join("db"), directory.path().join("restored"));
     let moments = moments(&path, seed);
-    let mut times: Vec<u64> = moments.iter().filter_map(|moment| moment.time).collect();
+    let mut times: Vec<Time> = moments.iter().filter_map(|moment| moment.time).collect();
     times.sort_unstable();
     times.dedup();
     let restored_to = |until: Until, expected: &Moment| {
@@ -1476,19 +1484,29 @@ fn restore_to_times(seed: u64) -> u64 {
         fs::remove_dir_all(&to).unwrap();
     };
     let mut asked_count = 0;
-    for time in times.into_iter().flat_map(|time| [time.saturating_sub(1), time, time + 1]) {
-        let (last, behind) = asked(&moments, time);
+    for time in times.into_iter().flat_map(|time| {
+        [
+            time.saturating_sub(Duration::from_millis(1)),
+            time,
+            time.saturating_add(Duration::from_millis(1)),
+        ]
+    }) {
+        let (last, behind) = asked(&moments, time.as_millis());
         let Some(behind) = behind else {
-            restored_to(Until::Time(time), &moments[last]);
+            restored_to(Until::Time(Time::from_millis(time.as_millis())), &moments[last]);
             continue;
         };
         asked_count += 1;
-        let error = restore(&path, &to, Until::Time(time)).unwrap_err();
+        let error =
+            restore(&path, &to, Until::Time(Time::from_millis(time.as_millis()))).unwrap_err();
         let ErrorKind::TimesOutOfOrder(disorder) = error.kind() else { panic!("{error}") };
         assert!(!to.exists(), "nothing is made");
-        assert_eq!(disorder.until, time);
+        assert_eq!(disorder.until, Time::from_millis(time.as_millis()));
         assert_eq!(Some(disorder.later_time), moments[last + 1].time);
-        assert!(disorder.end_time <= time && disorder.later < disorder.end);
+        assert!(
+            disorder.end_time <= Time::from_millis(time.as_millis())
+                && disorder.later < disorder.end
+        );
         assert_eq!(disorder.end, moments[behind].end, "seed {seed}: {time}");
         restored_to(Until::Position(disorder.later), &moments[last]);
         restored_to(Until::Position(disorder.end), &moments[behind]);
@@ -1541,7 +1559,7 @@ fn a_torn_end_is_left_out_and_damage_is_not() {
     let mut bytes = fs::read(&log).unwrap();
     bytes[lost.1 as usize + 90] ^= 1;
     fs::write(&log, bytes).unwrap();
-    for until in [Until::End, Until::Position(last), Until::Time(u64::MAX)] {
+    for until in [Until::End, Until::Position(last), Until::Time(Time::MAX)] {
         let error = restore(&place("db"), &place("two"), until).unwrap_err();
         let ErrorKind::Damaged { file, offset, .. } = error.kind() else { panic!("{error}") };
         assert_eq!((file.as_str(), *offset), (&*format!("log/{:08}.log", lost.0), lost.1));

@@ -4,6 +4,7 @@ use continuant_storage::{CapsuleReader, ErrorKind, Options, Result, Retention, S
 use object::capsule::{Chain, HEAD, PACKED_BYTES_MAX, SectionKind, section_head};
 use object::hash::ObjectId;
 use object::head::Head;
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -418,7 +419,7 @@ fn an_object_that_was_moved_away_ends_until_it_comes_back() {
     assert!(!one.set_moved(id, true).unwrap(), "it is already");
     for round in 0..3 {
         assert!(one.info(id).unwrap().unwrap().moved, "round {round}");
-        assert_eq!(one.wakes_until(u64::MAX).unwrap(), [], "round {round}");
+        assert_eq!(one.wakes_until(Time::MAX).unwrap(), [], "round {round}");
         let mut ahead = author.twin();
         for made in [ahead.refuse(), author.twin().step()] {
             let error = append(&one, &[made], &[]).unwrap_err();
@@ -432,9 +433,9 @@ fn an_object_that_was_moved_away_ends_until_it_comes_back() {
     let error = import(&one, &bytes, &author.head).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::HereAlready { moved: true, .. }), "{error}");
     import(&two, &bytes, &author.head).unwrap();
-    assert_eq!(two.wakes_until(u64::MAX).unwrap(), [(wake, id)]);
+    assert_eq!(two.wakes_until(Time::MAX).unwrap(), [(wake, id)]);
     assert!(one.set_moved(id, false).unwrap());
-    assert_eq!(one.wakes_until(u64::MAX).unwrap(), [(wake, id)]);
+    assert_eq!(one.wakes_until(Time::MAX).unwrap(), [(wake, id)]);
     one.checkpoint().unwrap();
     assert!(one.set_moved(id, true).unwrap());
     append(&two, &[author.step()], &[]).unwrap();
@@ -446,6 +447,6 @@ fn an_object_that_was_moved_away_ends_until_it_comes_back() {
     assert_eq!(one.head(id).unwrap().unwrap().head, author.head);
     assert!(!one.info(id).unwrap().unwrap().moved);
     let wakes: Vec<_> = author.head.header.wake.into_iter().map(|wake| (wake, id)).collect();
-    assert_eq!(one.wakes_until(u64::MAX).unwrap(), wakes);
+    assert_eq!(one.wakes_until(Time::MAX).unwrap(), wakes);
     assert_sound(&one);
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use continuant_storage::{Append, ErrorKind, Fate, Report, Retention, Store, Taking};
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, append, assert_sound, small};
@@ -46,7 +47,7 @@ fn a_check_beside_writers_and_a_compaction_finds_nothing() {
                 if calls % 300 == 0 {
                     go_on(&store, &mut authors);
                     store.set_retention(None, Retention::Versions(1 + calls / 300)).unwrap();
-                    trimmed += store.compact_all(0, |_, _| {}).unwrap().trimmed_count;
+                    trimmed += store.compact_all(Time::MIN, |_, _| {}).unwrap().trimmed_count;
                     store.checkpoint().unwrap();
                 }
                 calls += 1;

@@ -4,8 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
+use std::time::Duration;
 
 use continuant_storage::{Append, CapsuleReader, Contents, Fate, Retention, Store, Taking};
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, append, small};
@@ -173,7 +175,7 @@ pub(crate) fn write_records(store: &Store, path: &Path) {
     while reader.next().unwrap().is_some() {}
     store.import(&bytes[..], &head, reader.seal().unwrap()).unwrap();
     store.set_retention(None, Retention::Versions(3)).unwrap();
-    store.set_retention(Some(head.id), Retention::Age(10_000)).unwrap();
+    store.set_retention(Some(head.id), Retention::Age(Duration::from_millis(10_000))).unwrap();
     append(store, &[author.step()], &[]).unwrap();
 }
 
@@ -371,7 +373,7 @@ fn packs_are_what_the_format_says() {
         plain.insert(segment, bytes.len() as u64);
     }
     let store = small().open(&path).unwrap();
-    assert!(store.compact(u64::MAX, |_, _| {}).unwrap().trimmed_count > 0);
+    assert!(store.compact(Time::MAX, |_, _| {}).unwrap().trimmed_count > 0);
     drop(store);
     let marker = fs::read(path.join("continuant.db")).unwrap();
     let (id, mut kinds, mut trimmed) = (&marker[16..32], BTreeSet::new(), 0);

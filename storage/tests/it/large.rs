@@ -19,6 +19,7 @@ use object::input::{Input, Request};
 use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Page, ZERO_PAGE};
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -53,7 +54,7 @@ struct Step {
 impl Giant {
     fn new(pages_max: u32) -> (Giant, Step) {
         let request = Request::Create { salt: [7; 16], arguments: Vec::new() };
-        let input = Input { request, time: START, credential: None };
+        let input = Input { request, time: Time::from_millis(START), credential: None };
         let effects = Effects::default();
         let header = genesis(&input, &outcome(&effects, 0, 3, 0));
         let (head, rng) = (Head::new(header), StdRng::seed_from_u64(7));
@@ -104,7 +105,11 @@ impl Giant {
             }
         }
         let request = Request::Call { method: "step".to_string(), arguments: Vec::new() };
-        let input = Input { request, time: START + u64::from(version), credential: None };
+        let input = Input {
+            request,
+            time: Time::from_millis(START + u64::from(version)),
+            credential: None,
+        };
         let effects = Effects::default();
         let outcome = outcome(&effects, version, self.pages, indices.len() as u32);
         let (header, ledger) = self.head.successor(&input, &outcome, &Admission::default());

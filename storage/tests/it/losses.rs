@@ -12,6 +12,7 @@ use continuant_storage::{
     Repaired, Store, Until,
 };
 use object::hash::ObjectId;
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, append, assert_sound, copy, small};
@@ -52,7 +53,7 @@ fn closed(path: &Path) -> Vec<Heads> {
 }
 
 fn repair(path: &Path, accepted: Option<LossToken>) -> Result<Repaired, Error> {
-    let accepted = accepted.map(|token| AcceptedLoss { token, time: 7 });
+    let accepted = accepted.map(|token| AcceptedLoss { token, time: Time::from_millis(7) });
     small().repair(path, accepted, |_, _| {})
 }
 
@@ -187,7 +188,7 @@ fn a_repair_says_what_the_log_has_lost_and_changes_nothing_before_that_is_accept
 fn assert_goes_on_without(path: &Path, lost: &Lost, then: &Heads) {
     let repaired = repair(path, Some(lost.token)).unwrap();
     let Compared::Lost(recorded) = repaired.compared else { panic!("{repaired:?}") };
-    assert_eq!((recorded.loss, recorded.time), (lost.loss, 7));
+    assert_eq!((recorded.loss, recorded.time), (lost.loss, Time::from_millis(7)));
     let store = small().open(path).unwrap();
     assert_eq!(heads(&store), *then);
     assert_eq!(store.losses(), [recorded]);
@@ -264,7 +265,7 @@ fn a_repair_that_fails_at_any_operation_forgets_no_loss() {
         copy(&whole, &path);
         let disk = WatchedDisk::new(directory.path());
         disk.seen(|seen| seen.fail_at = Some(at));
-        let accepted = Some(AcceptedLoss { token, time: 7 });
+        let accepted = Some(AcceptedLoss { token, time: Time::from_millis(7) });
         let failed = small().disk(Arc::new(disk.clone())).repair(&path, accepted, |_, _| {});
         let left = match small().open(&path) {
             Ok(store) => store.losses(),
@@ -303,7 +304,7 @@ fn a_repair_that_is_stopped_leaves_the_database_as_it_was() {
             cut(&path, ends[ends.len() - 3]);
             lost(&repair(&path, None).unwrap_err()).token
         });
-        let accepted = token.map(|token| AcceptedLoss { token, time: 7 });
+        let accepted = token.map(|token| AcceptedLoss { token, time: Time::from_millis(7) });
         let before = files(&path);
         let frame_count = had.len() - 1 - if is_cut { 2 } else { 0 };
         // Each frame is a place to stop at; then each page of rows in which losses are counted.

@@ -9,6 +9,7 @@ use continuant_storage::{
 use object::hash::ObjectId;
 use object::limits::FUEL_MAX;
 use object::message::{Message, fuel_share};
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -287,7 +288,7 @@ fn messages_are_as_the_model_says_whatever_happens_to_the_store() {
             model.let_go(&store, &mut rng);
             match rng.random_range(0..30) {
                 0 => store.checkpoint().unwrap(),
-                1 => drop(store.compact(0, |_, _| {}).unwrap()),
+                1 => drop(store.compact(Time::MIN, |_, _| {}).unwrap()),
                 what @ (2 | 3) => store = reopen(store, &mut path, what == 2),
                 4 => assert_sound(&store),
                 _ => continue,

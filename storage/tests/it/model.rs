@@ -9,6 +9,7 @@ use object::effects::decode_globals;
 use object::hash::ObjectId;
 use object::image::Image;
 use object::memory::{Memory, page_count};
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -29,7 +30,7 @@ impl Modelled {
     fn take(&mut self, made: Made) {
         if matches!(made, Made::Version { .. }) {
             self.states.push((flat(&self.author.image), self.author.globals.clone()));
-            self.times.push(self.author.head.header.time);
+            self.times.push(self.author.head.header.time.as_millis());
         }
         self.records.push(made);
     }
@@ -97,7 +98,7 @@ impl Model {
             .filter_map(|(&id, object)| Some((object.author.head.header.wake?, id)))
             .collect();
         wakes.sort_unstable();
-        assert_eq!(store.wakes_until(u64::MAX).unwrap(), wakes);
+        assert_eq!(store.wakes_until(Time::MAX).unwrap(), wakes);
         let report = store.check(|_, _| {}).unwrap();
         assert!(report.is_sound(), "{:?}", report.damage);
         assert_eq!(report.object_count, self.objects.len() as u64);
@@ -119,7 +120,10 @@ fn check_version(store: &Store, id: ObjectId, object: &Modelled, seq: u64) {
     let then = store.head_at(id, seq).unwrap().unwrap();
     assert_eq!((&*then.head.header, &then.globals), (version.commit.header(), globals));
     assert!(flat(&then.image) == *memory, "memory of the head at {seq}");
-    assert_eq!((then.head.hash, then.head.created), (version.commit.hash(), object.times[0]));
+    assert_eq!(
+        (then.head.hash, then.head.created),
+        (version.commit.hash(), Time::from_millis(object.times[0]))
+    );
     assert_eq!(then.head.ledger.hash(), then.head.header.ledger);
     if let Some(next) = store.version(id, seq + 1).unwrap() {
         assert_eq!(then.head.spine.next_jump(), Some(next.commit.header().jump));
@@ -130,7 +134,10 @@ fn check_as_of(store: &Store, id: ObjectId, object: &Modelled, rng: &mut StdRng)
     let (first, last) = (object.times[0], object.times[object.times.len() - 1]);
     let time = rng.random_range(first - 1..=last + 1);
     let expected = object.times.iter().rposition(|&at| at <= time);
-    let found = store.as_of(id, time).unwrap().map(|found| found.commit.header().seq as usize);
+    let found = store
+        .as_of(id, Time::from_millis(time))
+        .unwrap()
+        .map(|found| found.commit.header().seq as usize);
     assert_eq!(found, expected);
 }
 

@@ -5,6 +5,7 @@ use continuant_storage::{ErrorKind, Outbox, Outgoing, Retention};
 use object::commit::Commit;
 use object::effects::Effects;
 use object::hash::VersionHash;
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -69,7 +70,7 @@ fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
             store.sync().unwrap();
             match rng.random_range(0..10) {
                 0 => store.checkpoint().unwrap(),
-                1 | 2 => drop(store.compact(0, |_, _| {}).unwrap()),
+                1 | 2 => drop(store.compact(Time::MIN, |_, _| {}).unwrap()),
                 what @ (3 | 4) => store = reopen(store, &mut path, what == 3),
                 5 => assert_sound(&store),
                 _ => {}
@@ -180,12 +181,12 @@ fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more
     assert!(0 < status[0].held_bytes && status[0].held_bytes < status[1].held_bytes);
 
     // All outputs are kept for the one that was misspelt, and nothing besides.
-    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    let compacted = store.compact_all(Time::MIN, |_, _| {}).unwrap();
     assert!(compacted.held_count > 20 && compacted.trimmed_count > 20, "{compacted:?}");
     assert_eq!(all(&mut store.outbox("mispelt").unwrap()), expected);
     assert!(store.remove_outbox("mispelt").unwrap());
     let held = compacted.held_count;
-    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    let compacted = store.compact_all(Time::MIN, |_, _| {}).unwrap();
     assert!(0 < compacted.held_count && compacted.held_count < held, "{compacted:?}");
     assert_eq!(all(&mut store.outbox("done").unwrap()), expected[expected.len() / 2..]);
 
@@ -197,7 +198,7 @@ fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more
     outbox.acknowledge(last).unwrap();
     let status = &store.outbox_status().unwrap()[0];
     assert_eq!((status.behind_count, status.held_bytes), (0, 0));
-    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    let compacted = store.compact_all(Time::MIN, |_, _| {}).unwrap();
     assert_eq!(compacted.held_count, 0, "{compacted:?}");
     assert!(compacted.trimmed_count > 0, "{compacted:?}");
     // Later outputs are given all the same.

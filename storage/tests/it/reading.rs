@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use continuant_storage::disk::{Disk, DiskFile, LocalDisk, LockHolder};
 use continuant_storage::{CapsuleReader, ErrorKind, Options, Result, Retention, Store};
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, append, assert_sound, copy, small};
@@ -169,7 +170,7 @@ fn lived(store: &Store) -> Vec<Author> {
         for round in 0..60 {
             append(store, &[author.next(), author.next()], &[]).unwrap();
             if round == 30 {
-                store.compact(0, |_, _| {}).unwrap();
+                store.compact(Time::MIN, |_, _| {}).unwrap();
                 store.checkpoint().unwrap();
             }
         }
@@ -274,8 +275,8 @@ fn what_is_opened_for_reading_takes_no_change() {
         ("make an outbox", store.create_outbox("others").map(drop)),
         ("acknowledge", store.outbox("mail").unwrap().acknowledge(first)),
         ("remove an outbox", store.remove_outbox("mail").map(drop)),
-        ("compact", store.compact(0, |_, _| {}).map(drop)),
-        ("compact all", store.compact_all(0, |_, _| {}).map(drop)),
+        ("compact", store.compact(Time::MIN, |_, _| {}).map(drop)),
+        ("compact all", store.compact_all(Time::MIN, |_, _| {}).map(drop)),
         ("import", store.import(&capsule[..], &stranger.head, seal).map(drop)),
         ("rebuild", small().read_only(true).rebuild_index(&path)),
     ];

@@ -12,6 +12,7 @@ use continuant_storage::{
     Store, Taking,
 };
 use object::hash::ObjectId;
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -161,13 +162,14 @@ fn where_a_range_of_time_begins_is_found_in_a_few_reads() {
     let author = lived(&store, 6, 1000);
     let id = author.head.id;
     let all = store.versions(id, 0..u64::MAX, Direction::Forward).unwrap();
-    let times: Vec<u64> = all.map(|stored| stored.unwrap().header().time).collect();
+    let times: Vec<u64> = all.map(|stored| stored.unwrap().header().time.as_millis()).collect();
     let (whole, whole_bytes) = counted(&disk, || count(&store, id, 0..u64::MAX));
     let mut rng = StdRng::seed_from_u64(6);
     for _ in 0..30 {
         let time = rng.random_range(times[0] - 2..times[times.len() - 1] + 2);
         let expected = times.iter().rposition(|&at| at <= time).map(|index| index as u64);
-        let (found, read) = counted(&disk, || store.seq_as_of(id, time).unwrap());
+        let (found, read) =
+            counted(&disk, || store.seq_as_of(id, Time::from_millis(time)).unwrap());
         assert_eq!(found, expected, "time {time}");
         assert!(read < whole_bytes / 10, "{read} of {whole_bytes}");
     }

@@ -5,6 +5,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 
 use continuant_storage::{Append, ErrorKind, Fate, Position, Retention, Store, Taking};
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, assert_sound, copy, reopen, small};
@@ -46,7 +47,7 @@ fn state(store: &Store) -> String {
         .collect();
     let tables = (store.retention(None).unwrap(), store.dead_letters(None, 100).unwrap());
     let outboxes = store.outbox_status().unwrap();
-    let wakes = store.wakes_until(u64::MAX).unwrap();
+    let wakes = store.wakes_until(Time::MAX).unwrap();
     format!("{objects:#?}{tables:#?}{outboxes:#?}{wakes:#?}{:#?}", store.losses())
 }
 

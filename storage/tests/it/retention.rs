@@ -4,10 +4,12 @@
 use std::collections::HashMap;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 use continuant_storage::{ErrorKind, LineageEntry, Options, Retention, Store};
 use object::hash::ObjectId;
 use object::memory::{Memory, Tree};
+use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tempfile::TempDir;
@@ -88,7 +90,7 @@ fn what_is_kept_reads_as_before_and_the_rest_is_pruned() {
                     (id, from, known(&store, id, from..count))
                 })
                 .collect();
-            let compacted = store.compact(0, |_, _| {}).unwrap();
+            let compacted = store.compact(Time::MIN, |_, _| {}).unwrap();
             assert!(round > 0 || compacted.segment_count > 3, "seed {seed}: {compacted:?}");
             assert!(round > 0 || compacted.trimmed_count > 0, "seed {seed}: {compacted:?}");
             for (id, from, expected) in &before {
@@ -162,7 +164,7 @@ fn space_returns_while_readers_and_writers_go_on() {
     let before = bytes_held(&path);
     let ids: Vec<_> = authors.iter().map(|author| author.head.id).collect();
     std::thread::scope(|scope| {
-        let compaction = scope.spawn(|| store.compact(0, |_, _| {}).unwrap());
+        let compaction = scope.spawn(|| store.compact(Time::MIN, |_, _| {}).unwrap());
         let reader = scope.spawn(|| {
             let mut rng = StdRng::seed_from_u64(6);
             for _ in 0..300 {
@@ -198,13 +200,13 @@ fn packs_without_a_rule_keep_everything() {
     let mut capsule = Vec::new();
     store.export(authors[0].head.id, &mut capsule, |_, _| {}).unwrap();
     let before = all(&store);
-    let compacted = store.compact(0, |_, _| {}).unwrap();
+    let compacted = store.compact(Time::MIN, |_, _| {}).unwrap();
     assert!(compacted.segment_count > 3 && compacted.trimmed_count == 0, "{compacted:?}");
     assert_eq!(all(&store), before);
     let mut again = Vec::new();
     store.export(authors[0].head.id, &mut again, |_, _| {}).unwrap();
     assert!(again == capsule, "an object leaves as it would have before");
-    let again = store.compact(0, |_, _| {}).unwrap();
+    let again = store.compact(Time::MIN, |_, _| {}).unwrap();
     assert_eq!(again.segment_count, 0, "nothing is left to do");
     assert_eq!(again.left_count, compacted.segment_count);
     // A crash between the pack and the removal of the segments that it replaces leaves both.
@@ -226,13 +228,16 @@ fn history_of_the_last_hour_is_kept() {
     let id = authors[1].head.id;
     let now = authors[1].head.header.time;
     let age = 20_000;
-    let first = store.as_of(id, now - age).unwrap().map_or(0, |found| found.commit.header().seq);
+    let first = store
+        .as_of(id, now.saturating_sub(Duration::from_millis(age)))
+        .unwrap()
+        .map_or(0, |found| found.commit.header().seq);
     assert!(first > 10);
     let expected = known(&store, id, first..authors[1].head.header.seq + 1);
-    store.set_retention(Some(id), Retention::Age(age)).unwrap();
+    store.set_retention(Some(id), Retention::Age(Duration::from_millis(age))).unwrap();
     assert!(store.compact(now, |_, _| {}).unwrap().trimmed_count > 0);
     assert_eq!(known(&store, id, first..authors[1].head.header.seq + 1), expected);
-    let found = store.as_of(id, now - age).unwrap().unwrap();
+    let found = store.as_of(id, now.saturating_sub(Duration::from_millis(age))).unwrap().unwrap();
     assert_eq!(found.commit.header().seq, first);
     let error = store.version(id, 0).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Pruned { seq: 0, .. }), "{error}");
@@ -247,7 +252,7 @@ fn every_changed_byte_of_a_pack_is_found_and_named() {
     let store = small().open(&path).unwrap();
     let authors = lived(&store, &mut StdRng::seed_from_u64(9), 40);
     store.set_retention(None, Retention::Versions(1)).unwrap();
-    store.compact(0, |_, _| {}).unwrap();
+    store.compact(Time::MIN, |_, _| {}).unwrap();
     drop(store);
     let pack = path.join("log/00000001.pack");
     let whole = std::fs::read(&pack).unwrap();
@@ -294,7 +299,7 @@ fn what_a_message_says_stays_that_is_sent_while_everything_is_compacted() {
     let messages = [message(other.head.id, 7)];
     let mut sent = 0;
     // The first report is of the first full segment: the open one is still to be closed.
-    let compacted = store.compact_all(0, |_, _| {
+    let compacted = store.compact_all(Time::MIN, |_, _| {
         if sent == 0 {
             // The compaction has not yet looked up this object.
             let (mut sender, genesis) = Author::new(3);
@@ -330,7 +335,7 @@ fn an_object_whose_newest_version_has_no_state_is_found() {
         append(&store, &[author.touch()], &[]).unwrap();
     }
     let (id, kept_from) = (author.head.id, author.head.header.seq);
-    assert!(store.compact(0, |_, _| {}).unwrap().trimmed_count > 0);
+    assert!(store.compact(Time::MIN, |_, _| {}).unwrap().trimmed_count > 0);
     assert_sound(&store);
     drop(store);
     // The rest of the log ends with the compacted segments.

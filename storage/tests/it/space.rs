@@ -6,10 +6,12 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use continuant_storage::disk::{Disk, DiskFile, LocalDisk};
 use continuant_storage::{ErrorKind, Incomplete, Options, Retention, Store};
 use object::commit::Commit;
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, Made, append, assert_sound, copy, small};
@@ -244,7 +246,7 @@ fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
     // Without any room, compaction says so and changes nothing.
     disk.leave(0);
     let names = files_of_log(&path);
-    let error = store.compact(0, |_, _| {}).unwrap_err();
+    let error = store.compact(Time::MIN, |_, _| {}).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Full, "{error}");
     assert_eq!(files_of_log(&path), names);
     store.sync().unwrap();
@@ -260,13 +262,13 @@ fn compaction_needs_room_for_one_segment_and_gives_back_what_it_says() {
         let source = std::error::Error::source(error).unwrap();
         source.downcast_ref::<Incomplete>().unwrap().room_needed.unwrap()
     };
-    let (one, all) = (needed(&error), store.compact_all(0, |_, _| {}).unwrap_err());
+    let (one, all) = (needed(&error), store.compact_all(Time::MIN, |_, _| {}).unwrap_err());
     assert!(*all.kind() == ErrorKind::Full && needed(&all) > 16 * KIB, "{all}");
     assert_eq!(files_of_log(&path), names);
     store.sync().unwrap();
     assert!((1..64 * KIB).contains(&one), "{error}");
     disk.leave(one.next_multiple_of(4096));
-    let compacted = store.compact(0, |_, _| {}).unwrap();
+    let compacted = store.compact(Time::MIN, |_, _| {}).unwrap();
     assert!(compacted.segment_count > 3 && compacted.trimmed_count > 100, "{compacted:?}");
     assert_eq!(compacted.bytes_after, held(&path));
     assert!(compacted.bytes_before >= before && compacted.bytes_after < before, "{compacted:?}");
@@ -300,7 +302,7 @@ fn compact_all_has_room_for_the_pack_of_the_open_segment_beside_the_next() {
         let store = Options::new().disk(Arc::clone(&disk) as Arc<dyn Disk>).open(&path).unwrap();
         disk.leave(free);
         let names = files_of_log(&path);
-        let compacted = store.compact_all(0, |_, _| {});
+        let compacted = store.compact_all(Time::MIN, |_, _| {});
         if compacted.is_err() {
             assert_eq!(files_of_log(&path), names, "nothing is begun");
             disk.leave(MIB);
@@ -337,7 +339,7 @@ fn segments_without_room_are_compacted_when_others_made_some() {
     }
     store.set_retention(Some(gone.head.id), Retention::Versions(1)).unwrap();
     disk.leave(24 * KIB);
-    let compacted = store.compact(0, |_, _| {}).unwrap();
+    let compacted = store.compact(Time::MIN, |_, _| {}).unwrap();
     let full = files_of_log(&path).len() - 1;
     assert_eq!(compacted.segment_count, full as u64, "{compacted:?}");
     for author in kept.iter().chain([&gone]) {
@@ -373,10 +375,10 @@ fn compact_all_closes_the_open_segment_and_leaves_nothing_of_what_was_let_go() {
         .collect();
     assert!(has_bytes(&path, &inputs[0]));
     // There is only the open segment, so nothing is done, and the report says so.
-    let nothing = store.compact(0, |_, _| {}).unwrap();
+    let nothing = store.compact(Time::MIN, |_, _| {}).unwrap();
     assert_eq!((nothing.segment_count, nothing.trimmed_count), (0, 0));
     assert!(nothing.open_bytes > 10 * KIB, "{nothing:?}");
-    let compacted = store.compact_all(0, |_, _| {}).unwrap();
+    let compacted = store.compact_all(Time::MIN, |_, _| {}).unwrap();
     assert_eq!((compacted.segment_count, compacted.held_count), (1, 0), "{compacted:?}");
     assert!(compacted.trimmed_count > 90 && compacted.open_bytes < KIB, "{compacted:?}");
     assert_eq!(store.retention(None).unwrap(), Retention::Versions(3));
@@ -387,7 +389,7 @@ fn compact_all_closes_the_open_segment_and_leaves_nothing_of_what_was_let_go() {
     let names = files_of_log(&path);
     // Again there is nothing to do, and no segment is made for it, so no room is needed.
     disk.leave(0);
-    let again = store.compact_all(0, |_, _| {}).unwrap();
+    let again = store.compact_all(Time::MIN, |_, _| {}).unwrap();
     disk.leave(MIB);
     assert_eq!((again.segment_count, again.left_count), (0, 1), "{again:?}");
     assert_eq!(files_of_log(&path), names);
@@ -429,7 +431,7 @@ fn a_compaction_that_ends_early_says_what_it_did_and_leaves_the_rest() {
         *source.downcast_ref::<Incomplete>().unwrap()
     };
     let mut told = 0;
-    let stopped = store.compact_all(0, |done, _| {
+    let stopped = store.compact_all(Time::MIN, |done, _| {
         told = done;
         if done == 2 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     });
@@ -447,20 +449,20 @@ fn a_compaction_that_ends_early_says_what_it_did_and_leaves_the_rest() {
             disk.leave(0)
         }
     };
-    let error = store.compact(0, no_more).unwrap_err();
+    let error = store.compact(Time::MIN, no_more).unwrap_err();
     let Incomplete { done: second, room_needed } = done(&error);
     assert_eq!(*error.kind(), ErrorKind::Full);
     assert!(second.segment_count == 1 && room_needed.is_some(), "{second:?}");
     assert_eq!(packs(&files_of_log(&path)) as u64, 2 + second.segment_count);
     // The open segment needs less room than a full one: the error names the larger.
-    let all = done(&store.compact_all(0, |_, _| {}).unwrap_err());
+    let all = done(&store.compact_all(Time::MIN, |_, _| {}).unwrap_err());
     assert_eq!(all.room_needed, room_needed);
     disk.leave(MIB);
     append(&store, &[authors[0].step()], &[]).unwrap();
     assert_sound(&store);
     // One that ends between the full segments and the open one says what ages it counted from.
-    store.set_retention(None, Retention::Age(1)).unwrap();
-    let stopped = store.compact_all(1 << 40, |done, all| match done == all {
+    store.set_retention(None, Retention::Age(Duration::from_millis(1))).unwrap();
+    let stopped = store.compact_all(Time::from_millis(1 << 40), |done, all| match done == all {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     });

@@ -16,6 +16,7 @@
 use object::codec::{Reader, Write};
 use object::hash::{BaseHash, CodeHash, Context, ObjectId, PolicyHash, RefusalHash, VersionHash};
 use object::lineage::{Spine, jump_seq};
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::record::link::Link;
@@ -110,9 +111,10 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
     for (_, link) in row.spine.links() {
         bytes.put(&link.hash.0).put_position(link.position);
     }
-    bytes.put_varint(row.time);
-    bytes.put_varint(row.time.wrapping_sub(row.created));
-    row.wake.iter().for_each(|wake| bytes.put_varint(*wake));
+    let (time, created) = (row.time.as_millis(), row.created.as_millis());
+    bytes.put_varint(time);
+    bytes.put_varint(time.wrapping_sub(created));
+    row.wake.iter().for_each(|wake| bytes.put_varint(wake.as_millis()));
     bytes.put_position(row.ledger);
     bytes.put_position(row.globals);
     if is_refused {
@@ -161,7 +163,7 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
     let created = time.wrapping_sub(varint(&mut reader).ok()?);
     let wake = match flags & HAS_WAKE {
         0 => None,
-        _ => Some(varint(&mut reader).ok()?),
+        _ => Some(Time::from_millis(varint(&mut reader).ok()?)),
     };
     let (ledger, globals) =
         (varint_position(&mut reader).ok()?, varint_position(&mut reader).ok()?);
@@ -192,8 +194,8 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
     let (code, policy, base) = Default::default();
     let row = Row {
         spine: Spine::from_links(links),
-        time,
-        created,
+        time: Time::from_millis(time),
+        created: Time::from_millis(created),
         wake,
         code,
         policy,
@@ -242,8 +244,8 @@ mod tests {
     /// Rows with and without everything that they may have or not have.
     fn rows() -> Vec<Row> {
         let mut rows: Vec<Row> = [0, 1, 2, 3, 1000, SEQ].map(row).into();
-        rows.push(Row { wake: Some(0), ..row(2) });
-        rows.push(Row { wake: Some(u64::MAX), ledger: Position::new(3, 96), ..row(5) });
+        rows.push(Row { wake: Some(Time::MIN), ..row(2) });
+        rows.push(Row { wake: Some(Time::MAX), ledger: Position::new(3, 96), ..row(5) });
         rows.push(Row { globals: Position::new(u32::MAX - 1, u32::MAX), ..row(6) });
         let refusal = RefusalHash([9; 32]);
         let refusal_position = Position::new(1, 96);
@@ -251,7 +253,7 @@ mod tests {
         rows.push(Row { name: Some("a name".to_string()), ..row(8) });
         rows.push(Row { retention: Some(Retention::Versions(5)), ..row(9) });
         rows.push(Row { upgraded: true, ..row(10) });
-        rows.push(Row { moved: true, wake: Some(3), ..row(11) });
+        rows.push(Row { moved: true, wake: Some(Time::from_millis(3)), ..row(11) });
         rows
     }
 

@@ -4,6 +4,7 @@
 
 use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
 use object::lineage::{Spine, jump_seq};
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::record::link::Link;
@@ -23,8 +24,8 @@ pub(super) fn row(seq: u64) -> Row {
     Row {
         genesis: links[links.len() - 1].1.position,
         spine: Spine::from_links(links),
-        time: 1_700_000_000_000 + seq,
-        created: 1_700_000_000_000,
+        time: Time::from_millis(1_700_000_000_000 + seq),
+        created: Time::from_millis(1_700_000_000_000),
         wake: None,
         code: CodeHash([1; 32]),
         policy: PolicyHash([2; 32]),

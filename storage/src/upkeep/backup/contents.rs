@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use object::header::{HEADER_BYTES, Header};
 use object::input::Input;
+use object::time::Time;
 
 use crate::disk::file::DiskFile;
 use crate::error::Result;
@@ -35,16 +36,16 @@ pub struct Contents {
 
 impl Contents {
     /// Counts a frame; returns its time, if it has one.
-    pub(crate) fn add(&mut self, frame: &Frame) -> Result<Option<u64>> {
+    pub(crate) fn add(&mut self, frame: &Frame) -> Result<Option<Time>> {
         self.frame_count += 1;
         self.records(frame).map_err(|error| placed(error, frame.position))
     }
 
     /// Returns a frame's time, the earliest that this host stamped in it: an import has the times
     /// of another host.
-    fn records(&mut self, frame: &Frame) -> Result<Option<u64>> {
+    fn records(&mut self, frame: &Frame) -> Result<Option<Time>> {
         let mut earliest = None;
-        let mut at = |time: u64| earliest = Some(earliest.map_or(time, |other| time.min(other)));
+        let mut at = |time: Time| earliest = Some(earliest.map_or(time, |other| time.min(other)));
         for record in records(&frame.body) {
             match record? {
                 Record::Version(version) => {

@@ -27,6 +27,7 @@ use crate::upkeep::backup::witness::Witness;
 use crate::upkeep::progress::{GoesOn, Progress};
 use crate::upkeep::recovery::is_torn;
 use crate::upkeep::repair::id_of_log;
+use object::time::Time;
 
 /// The request of a restore: the part, and the permitted gaps.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -72,8 +73,8 @@ pub struct RestoreReport {
     pub bytes: u64,
     /// The content of the new database.
     pub contents: Contents,
-    /// The time of its last frame that has one, in milliseconds since 1970-01-01 UTC.
-    pub time: Option<u64>,
+    /// The time of its last frame that has one.
+    pub time: Option<Time>,
     /// The number of its frames behind the witnessed end.
     pub beyond: u64,
     /// Frames of the source that are not in it, as far as they were read.
@@ -95,8 +96,8 @@ pub enum WitnessedBy {
     Backup {
         /// The end.
         end: Position,
-        /// The time of its making, in milliseconds since 1970-01-01 UTC; 0 when it is not recorded.
-        time: u64,
+        /// The time of its making, if that is recorded.
+        time: Option<Time>,
     },
     /// The index of a database, which covers the log up to a place.
     Index(Position),

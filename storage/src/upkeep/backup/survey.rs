@@ -13,6 +13,7 @@
 use std::collections::BTreeSet;
 
 use object::hash::ObjectId;
+use object::time::Time;
 
 use crate::error::disorder::Disorder;
 use crate::error::position::Position;
@@ -35,14 +36,14 @@ pub enum Until {
     /// To the place where a frame starts, as [`Store::append`](crate::Store::append) returns it, or
     /// ends, as in [`Stats`](crate::Stats) and [`BackupReport`](crate::BackupReport).
     Position(Position),
-    /// To the first later frame; the time is in milliseconds since 1970-01-01 UTC. A frame's time
-    /// is the earliest that this host stamped on a version or a refusal in it; an import's times do
-    /// not count, and a frame without a time belongs to the one before it. Under one clock that
-    /// goes forwards the times ascend along the log, and the result is the database at that time.
+    /// To the first later frame. A frame's time is the earliest that this host stamped on a version
+    /// or a refusal in it; an import's times do not count, and a frame without a time belongs to
+    /// the one before it. Under one clock that goes forwards the times ascend along the log, and
+    /// the result is the database at that time.
     /// Where later frames stand before some that are not, because an object or a clock was ahead or
     /// went back, a time names no place: the error [`TimesOutOfOrder`](ErrorKind::TimesOutOfOrder)
     /// has the first and the last place that may be meant, for a restore to a position.
-    Time(u64),
+    Time(Time),
 }
 
 /// The end of a log by other evidence, and its content, if that is known.
@@ -57,7 +58,7 @@ pub(super) struct Known {
 pub(super) struct Part {
     pub(super) contents: Contents,
     /// The time of the last frame that has one.
-    pub(super) time: Option<u64>,
+    pub(super) time: Option<Time>,
     /// Frames behind the known end.
     pub(super) beyond: u64,
     /// The last frame of the part.
@@ -77,11 +78,11 @@ pub(super) struct Survey<'a> {
     pub(super) limit: Option<Position>,
     states: States,
     /// The time of the first frame that has one.
-    pub(super) first: Option<u64>,
+    pub(super) first: Option<Time>,
     /// The time of the first frame that is later than was asked for.
-    later_time: u64,
+    later_time: Time,
     /// The last frame that is not later and stands behind one that is: its end, and its time.
-    behind: Option<(Position, u64)>,
+    behind: Option<(Position, Time)>,
     /// True if nothing later was read behind that.
     is_in: bool,
     /// True if the log ends before the frame that it is known to have had last.
@@ -107,7 +108,7 @@ impl<'a> Survey<'a> {
             limit: None,
             states: States::default(),
             first: None,
-            later_time: 0,
+            later_time: Time::MIN,
             behind: None,
             is_in: false,
             is_cut: known.is_some(),
@@ -246,7 +247,7 @@ impl<'a> Survey<'a> {
     fn earliest(
         &mut self,
         mut missing: BTreeSet<ObjectId>,
-    ) -> Result<Option<(Position, Option<u64>)>> {
+    ) -> Result<Option<(Position, Option<Time>)>> {
         let mut scan = Scan::new(self.log, self.wanted().tail);
         let mut newest = self.wanted().time;
         while let Next::Frame(frame) = scan.next()? {

@@ -18,6 +18,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use object::codec::{Reader, Write};
+use object::time::Time;
 
 use crate::disk::directory::{DatabaseId, Directory, keep_file, stage_file, temporary};
 use crate::disk::file::Disk;
@@ -36,11 +37,14 @@ const BYTES: usize = 176;
 const CONTEXT: &str = "continuant 1 backup witness";
 const REMEDY: &str = "back up into it again; or remove the file: then nothing confirms its end";
 
+/// The stored form of a time that is not recorded.
+const UNKNOWN: Time = Time::MIN;
+
 /// The end of a backup, and how much of it was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Witness {
-    /// The time of its making, in milliseconds since 1970-01-01 UTC; 0 when it is not recorded.
-    pub(crate) time: u64,
+    /// The time of its making, if that is recorded.
+    pub(crate) time: Option<Time>,
     /// The end that it covers.
     pub(crate) tail: Tail,
     /// The content before the end.
@@ -48,16 +52,16 @@ pub(crate) struct Witness {
     /// The segment that is verified next.
     pub(crate) next: u32,
     /// The start of the pass of verifications that `next` belongs to.
-    pub(crate) begun: u64,
+    pub(crate) begun: Option<Time>,
     /// All was verified at this time or later.
-    pub(crate) verified: u64,
+    pub(crate) verified: Option<Time>,
 }
 
 impl Witness {
     /// Returns the witness of a backup that was just begun.
     pub(crate) fn of_nothing(seal: Seal) -> Witness {
         let (tail, contents) = (scan::start(seal), Contents::default());
-        Witness { time: 0, tail, contents, next: FIRST, begun: 0, verified: 0 }
+        Witness { time: None, tail, contents, next: FIRST, begun: None, verified: None }
     }
 
     /// Reads the witness of a directory, if it has one.
@@ -110,11 +114,12 @@ impl Witness {
     fn encode(&self, id: DatabaseId) -> Vec<u8> {
         let Witness { time, tail, contents, next, begun, verified } = self;
         let mut bytes = Vec::with_capacity(BYTES);
-        bytes.put(&MAGIC).put_u32(FORMAT).put(&id).put_u64(*time);
+        bytes.put(&MAGIC).put_u32(FORMAT).put(&id).put_time(time.unwrap_or(UNKNOWN));
         bytes.put_u64(tail.end.0).put_u64(tail.last.0).put(&tail.check);
         bytes.put_u64(contents.frame_count).put_u64(contents.object_count);
         bytes.put_u64(contents.version_count).put_u64(contents.refusal_count);
-        bytes.put_u64(u64::from(*next)).put_u64(*begun).put_u64(*verified);
+        bytes.put_u64(u64::from(*next)).put_time(begun.unwrap_or(UNKNOWN));
+        bytes.put_time(verified.unwrap_or(UNKNOWN));
         let check = blake3::derive_key(CONTEXT, &bytes);
         bytes.put(&check);
         assert_eq!(bytes.len(), BYTES, "a witness has its length");
@@ -179,6 +184,11 @@ fn read(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<Option<W
     witness.map(Some)
 }
 
+/// Returns a stored time, if it is one.
+fn known(time: Time) -> Option<Time> {
+    Some(time).filter(|time| *time != UNKNOWN)
+}
+
 fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
     let name = Directory::WITNESS;
     let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
@@ -203,7 +213,7 @@ fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
     if id.is_some_and(|id| id != found) {
         return Err(ErrorKind::OtherDatabase { file: name.to_string() }.into());
     }
-    let time = reader.u64()?;
+    let time = known(reader.time()?);
     let (end, last) = (Position(reader.u64()?), Position(reader.u64()?));
     let tail = Tail { end, last, check: reader.array()? };
     let contents = Contents {
@@ -218,7 +228,7 @@ fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
         return damaged(96, "counts of what fits before the end", &"more");
     }
     let next = u32::try_from(reader.u64()?).unwrap_or(FIRST);
-    let (begun, verified) = (reader.u64()?, reader.u64()?);
+    let (begun, verified) = (known(reader.time()?), known(reader.time()?));
     Ok(Witness { time, tail, contents, next, begun, verified })
 }
 
@@ -231,7 +241,9 @@ mod tests {
         let tail = Tail { end: Position::new(3, 96), last: Position::new(2, 512), check: [7; 32] };
         let contents =
             Contents { frame_count: 1, object_count: 2, version_count: 3, refusal_count: 4 };
-        let witness = Witness { time: 5, tail, contents, next: 6, begun: 7, verified: 8 };
+        let at = |milliseconds| Some(Time::from_millis(milliseconds));
+        let (time, begun, verified) = (at(5), at(7), None);
+        let witness = Witness { time, tail, contents, next: 6, begun, verified };
         let bytes = witness.encode([9; 16]);
         assert_eq!(decode(&bytes, Some([9; 16])).expect("it is whole"), witness);
         let other = decode(&bytes, Some([8; 16])).expect_err("it is of another database");
