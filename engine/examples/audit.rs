@@ -5,14 +5,16 @@
 
 use std::io::{self, Cursor, Write};
 use std::path::Path;
+use std::time::Duration;
 
 use continuant::{
-    Clock, Code, Database, Entry, ObjectId, Options, PublicKey, Replay, SigningKey, args, samples,
-    verify_capsule,
+    Clock, Code, Database, Entry, ObjectId, Options, PublicKey, Replay, SigningKey, Time, args,
+    samples, verify_capsule,
 };
 
-/// 2026-01-01T09:00:00Z, in milliseconds since 1970.
-const MORNING: u64 = 1_767_258_000_000;
+/// 2026-01-01T09:00:00Z.
+const MORNING: Time = Time::from_millis(1_767_258_000_000);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
@@ -30,7 +32,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
     );
     let counter = db.create(Code::wasm(samples::COUNTER)?.policy(policy).salt([7; 16]))?;
     for (minute, key, by) in [(1, &ada, 5), (2, &eve, 50), (3, &ada, 0), (4, &ada, 7)] {
-        db.run_until(MORNING + minute * 60_000)?;
+        db.run_until(MORNING.saturating_add(minute * MINUTE))?;
         let outcome = db.call(counter, "increment", args![by as u64]).signed(key).wait();
         match outcome {
             Ok(receipt) => writeln!(out, "version {}", receipt.header.seq)?,
@@ -66,7 +68,7 @@ fn history(
 ) -> Result<(), Box<dyn std::error::Error>> {
     for entry in db.history(id).entries()? {
         let entry = entry?;
-        let minute = (entry.time() - MORNING) / 60_000;
+        let minute = entry.time().saturating_duration_since(MORNING).as_secs() / 60;
         match &entry {
             Entry::Version(version) => {
                 let (seq, kind) = (version.header.seq, version.header.kind.name());

@@ -5,12 +5,13 @@
 
 use std::io::{self, Write};
 use std::path::Path;
+use std::time::Duration;
 
-use continuant::{Clock, Code, Database, Options, args, samples};
+use continuant::{Clock, Code, Database, Options, Time, args, samples};
 
-/// 2026-01-01T18:00:00Z, in milliseconds since 1970.
-const EVENING: u64 = 1_767_290_400_000;
-const MINUTE: u64 = 60_000;
+/// 2026-01-01T18:00:00Z.
+const EVENING: Time = Time::from_millis(1_767_290_400_000);
+const MINUTE: Duration = Duration::from_secs(60);
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
@@ -38,7 +39,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
     db.close()?;
     let db = Options::new().clock(Clock::manual(EVENING)).open(path)?;
     for minutes in [15, 45, 60] {
-        db.run_until(EVENING + minutes * MINUTE)?;
+        db.run_until(EVENING.saturating_add(minutes * MINUTE))?;
         writeln!(out, "+{minutes} minutes: {} lamps are on", lit(&db)?)?;
     }
 

@@ -15,10 +15,12 @@ use std::io::{Read, Seek, Write};
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
+use std::time::Duration;
 
 use object::credential::PublicKey;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::Request;
+use object::time::Time;
 use policy::definition::Definition;
 use policy::{Law, Policy, Principal};
 use query::{Blame, Diff, Snapshot};
@@ -65,8 +67,8 @@ pub struct Ahead {
     pub object_count: u64,
     /// The one that is furthest ahead.
     pub object: ObjectId,
-    /// The largest lead, in milliseconds.
-    pub by: u64,
+    /// The largest lead.
+    pub by: Duration,
 }
 
 /// An open database.
@@ -434,7 +436,7 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn advance_clock(&self, time: u64) -> Result<()> {
+    pub fn advance_clock(&self, time: Time) -> Result<()> {
         self.shared.options.clock.advance_to(time);
         self.shared.post.post_due(self.now())
     }
@@ -449,7 +451,7 @@ impl Database {
     /// # Errors
     ///
     /// Those of the store.
-    pub fn run_until(&self, time: u64) -> Result<()> {
+    pub fn run_until(&self, time: Time) -> Result<()> {
         self.shared.options.clock.advance_to(time);
         // Read once: an object may want to run again as soon as it can.
         let now = self.now();
@@ -476,9 +478,9 @@ impl Database {
         work_at(&self.shared, place)
     }
 
-    /// Returns the time of the next wake of any object, in milliseconds since 1970-01-01 UTC, or of
-    /// the next try of one that was refused, or failed.
-    pub fn next_wake(&self) -> Option<u64> {
+    /// Returns the time of the next wake of any object, or of the next try of one that was refused,
+    /// or failed.
+    pub fn next_wake(&self) -> Option<Time> {
         self.shared.post.timer.first()
     }
 
@@ -489,7 +491,7 @@ impl Database {
 
     /// Returns the objects whose wakes are at `time` or before, in the order of their wakes,
     /// without examining other objects.
-    pub fn due(&self, time: u64) -> Vec<ObjectId> {
+    pub fn due(&self, time: Time) -> Vec<ObjectId> {
         self.shared.post.timer.due(time)
     }
 
@@ -498,7 +500,7 @@ impl Database {
     /// Earlier ones appear once they are tried again.
     ///
     /// ```
-    /// use continuant::{Cause, Clock, Code, Database, Options, args};
+    /// use continuant::{Cause, Clock, Code, Database, Options, Time, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
@@ -507,15 +509,15 @@ impl Database {
     /// let policy = r#"@id("on") permit(principal, action == Action::"switch-on", resource);
     ///     @id("off") permit(principal, action == Action::"advance", resource)
     ///     when { context.lineage.past.switch_on.minute < 1 };"#;
-    /// let now = 1_700_000_000_000;
-    /// let db = Options::new().clock(Clock::manual(now)).open(path)?;
+    /// let at = |seconds| Time::from_millis(1_700_000_000_000 + 1000 * seconds);
+    /// let db = Options::new().clock(Clock::manual(at(0))).open(path)?;
     /// let lamp = db.create(Code::wasm(lamp)?.policy(policy))?;
     /// db.call(lamp, "switch-on", args![1u32]).wait()?;             // for a second
-    /// db.run_until(now + 10_000)?;
+    /// db.run_until(at(10))?;
     /// let [overdue] = &db.overdue()[..] else { panic!("one wake is overdue") };
-    /// assert_eq!(overdue.wake, now + 1_000);
+    /// assert_eq!(overdue.wake, at(1));
     /// assert!(matches!(&overdue.cause, Cause::Refused(verdict) if verdict.rules.is_empty()));
-    /// db.run_until(now + 120_000)?;                                // it is tried again
+    /// db.run_until(at(120))?;                                      // it is tried again
     /// assert!(db.overdue().is_empty());
     /// # Ok(())
     /// # }
@@ -536,8 +538,8 @@ impl Database {
         let (now, mut ahead) = (self.now(), None::<Ahead>);
         for info in self.objects() {
             let info = info?;
-            let by = info.time.saturating_sub(now);
-            if by == 0 {
+            let by = info.time.saturating_duration_since(now);
+            if by.is_zero() {
                 continue;
             }
             let ahead = ahead.get_or_insert(Ahead { object_count: 0, object: info.id, by });
@@ -565,8 +567,8 @@ impl Database {
         }
     }
 
-    /// The clock's time, in milliseconds since 1970-01-01 UTC.
-    pub fn now(&self) -> u64 {
+    /// The clock's time.
+    pub fn now(&self) -> Time {
         self.shared.options.clock.now()
     }
 
@@ -597,15 +599,14 @@ impl Database {
         read::at(&self.shared, id, seq)
     }
 
-    /// Returns the newest version that is not later than `time`, in milliseconds since 1970-01-01
-    /// UTC.
+    /// Returns the newest version that is not later than `time`.
     ///
     /// *Blocks* while it reads the disk.
     ///
     /// # Errors
     ///
     /// Those of [`Database::at`].
-    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<Snapshot> {
+    pub fn as_of(&self, id: ObjectId, time: Time) -> Result<Snapshot> {
         read::as_of(&self.shared, id, time)
     }
 

@@ -7,9 +7,11 @@ mod class;
 
 use std::fmt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use object::hash::{ObjectId, SessionId};
 use object::refusal::Verdict;
+use object::time::Time;
 
 use crate::clock::span;
 use crate::instrument::ModuleError;
@@ -95,17 +97,17 @@ pub enum ErrorKind {
     },
     /// The object has no wake that is due.
     NotDue {
-        /// The object's next wake, in milliseconds since 1970-01-01 UTC.
-        wake: Option<u64>,
+        /// The object's next wake.
+        wake: Option<Time>,
     },
     /// The object's time is ahead of this host's clock by more than is
     /// [tolerated](crate::Options::clock_ahead_max): no verdict about the input, which may be tried
     /// again when the clock is right, or [let in](crate::Call::even_if_ahead).
     Ahead {
-        /// The lead, in milliseconds.
-        by: u64,
-        /// The tolerated lead, in milliseconds.
-        max: u64,
+        /// The lead.
+        by: Duration,
+        /// The tolerated lead.
+        max: Duration,
     },
     /// The object's policy does not permit that the principal reads the field.
     NotReadable {
@@ -269,7 +271,7 @@ impl fmt::Display for Error {
     }
 }
 
-fn ahead(by: u64, max: u64) -> String {
+fn ahead(by: Duration, max: Duration) -> String {
     let (by, max) = (span(by), span(max));
     format!(
         "its time is {by} ahead of this host's clock, and at most {max} is tolerated: set the \

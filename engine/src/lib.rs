@@ -176,6 +176,7 @@ pub use object::header::{Header, Kind};
 pub use object::input::{Input, Request};
 pub use object::message::{Message, Origin};
 pub use object::refusal::{Reason, Refusal, Verdict};
+pub use object::time::{ParseTimeError, Time};
 pub use object::{Diagnostic, Error as ObjectError, ErrorKind as ObjectErrorKind};
 pub use policy::definition::Definition;
 pub use policy::{Explanation as PolicyExplanation, Law, Principal, Reading, Rule};

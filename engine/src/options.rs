@@ -4,6 +4,7 @@
 //! of its own, where its resource is used.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use object::input::Input;
 use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX, OUTPUTS_MAX, PAYLOAD_BYTES_MAX};
@@ -30,7 +31,7 @@ pub struct Options {
     pub(crate) step_limits: StepLimits,
     pub(crate) cycles: bool,
     pub(crate) clock: Clock,
-    pub(crate) clock_ahead_max: u64,
+    pub(crate) clock_ahead_max: Duration,
     pub(crate) code_cache: Option<PathBuf>,
     pub(crate) storage: storage::Options,
 }
@@ -51,7 +52,7 @@ impl Default for Options {
             step_limits: StepLimits::default(),
             cycles: true,
             clock: Clock::system(),
-            clock_ahead_max: 5 * 60 * 1000,
+            clock_ahead_max: Duration::from_secs(5 * 60),
             code_cache: None,
             storage: storage::Options::default(),
         }
@@ -211,24 +212,27 @@ impl Options {
         self
     }
 
-    /// Sets how far the time of an object may be ahead of the clock, in milliseconds: because a
-    /// clock went back, or the object was on a host whose clock was ahead. Up to that it continues,
-    /// stamped with its own time until the clock has caught up. Beyond it every request to it ends
-    /// in [`Ahead`](crate::ErrorKind::Ahead), unless it is let [in](crate::Call::even_if_ahead),
-    /// its wakes are overdue, and messages to it are held, until the clock is near enough. Default:
-    /// 300,000, five minutes; `u64::MAX` lets everything in.
+    /// Sets how far the time of an object may be ahead of the clock: because a clock went back, or
+    /// the object was on a host whose clock was ahead. Up to that it continues, stamped with its
+    /// own time until the clock has caught up. Beyond it every request to it ends in
+    /// [`Ahead`](crate::ErrorKind::Ahead), unless it is let [in](crate::Call::even_if_ahead), its
+    /// wakes are overdue, and messages to it are held, until the clock is near enough. Default:
+    /// five minutes; [`Duration::MAX`] lets everything in.
     ///
     /// ```
-    /// use continuant::{Clock, Code, Database, ErrorKind, Options, args};
+    /// use std::time::Duration;
+    ///
+    /// use continuant::{Clock, Code, Database, ErrorKind, Options, Time, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
     /// # let directory = tempfile::tempdir()?;
     /// # let path = directory.path().join("db");
     /// # let wasm = continuant::samples::COUNTER;
     /// # let policy = continuant::samples::COUNTER_POLICY;
-    /// const HOUR: u64 = 60 * 60 * 1000;
-    /// let now = 1_700_000_000_000;
-    /// let fast = Options::new().clock(Clock::manual(now + HOUR)).open(&path)?;
+    /// const HOUR: Duration = Duration::from_secs(60 * 60);
+    /// let now: Time = "2026-11-30T12:00:00Z".parse()?;
+    /// let later = now.saturating_add(HOUR);
+    /// let fast = Options::new().clock(Clock::manual(later)).open(&path)?;
     /// let counter = fast.create(Code::wasm(wasm)?.policy(policy))?;
     /// fast.close()?;
     ///
@@ -236,12 +240,12 @@ impl Options {
     /// let error = db.call(counter, "increment", args![1u64]).wait().unwrap_err();
     /// assert!(matches!(error.kind(), ErrorKind::Ahead { by: HOUR, .. }));
     /// let receipt = db.call(counter, "increment", args![1u64]).even_if_ahead().wait()?;
-    /// assert_eq!(receipt.header.time, now + HOUR, "never before its parent's");
+    /// assert_eq!(receipt.header.time, later, "never before its parent's");
     /// # Ok(())
     /// # }
     /// ```
-    pub fn clock_ahead_max(mut self, milliseconds: u64) -> Options {
-        self.clock_ahead_max = milliseconds;
+    pub fn clock_ahead_max(mut self, span: Duration) -> Options {
+        self.clock_ahead_max = span;
         self
     }
 

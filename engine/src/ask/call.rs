@@ -4,12 +4,13 @@
 //! previews its outcome.
 
 use std::future::IntoFuture;
+use std::time::Duration;
 
-use object::credential::{Credential, SigningKey};
+use object::credential::{Credential, EXPIRY_MAX, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::{Input, Request};
 use object::ledger::Tracked;
-use object::limits::EXPIRY_MS_MAX;
+use object::time::Time;
 use storage::lock::Mutex;
 
 use crate::answer::receipt::Receipt;
@@ -23,8 +24,8 @@ use crate::error::{ErrorKind, Result};
 use crate::rank;
 use crate::stack::on_thread;
 
-/// The default validity of a signature, in milliseconds.
-pub(crate) const EXPIRY_MS: u64 = 5 * 60 * 1000;
+/// The default validity of a signature.
+pub(crate) const EXPIRY: Duration = Duration::from_secs(5 * 60);
 
 /// An input to be: add credentials, then [`wait`](Call::wait), `.await` or [`submit`](Call::submit)
 /// it, or put it in a [`batch`](crate::Database::batch) or a
@@ -44,7 +45,7 @@ pub(crate) struct Envelope<'a> {
     shared: &'a Shared,
     pub(crate) object: ObjectId,
     nonce: Option<u64>,
-    expires: Option<u64>,
+    expires: Option<Time>,
     parent: Option<VersionHash>,
     pub(crate) durability: Durability,
     pub(crate) even_if_ahead: bool,
@@ -80,10 +81,10 @@ impl<'a> Call<'a> {
         self
     }
 
-    /// Sets when the credential expires, in milliseconds since 1970-01-01 UTC. Default: five
-    /// minutes after the clock's time or the object's, whichever is later, or seven days if the
-    /// object requires more, because many keys sign on it; in a session not after its end.
-    pub fn expires(mut self, time: u64) -> Call<'a> {
+    /// Sets when the credential expires. Default: five minutes after the clock's time or the
+    /// object's, whichever is later, or seven days if the object requires more, because many keys
+    /// sign on it; in a session not after its end.
+    pub fn expires(mut self, time: Time) -> Call<'a> {
         self.envelope.expires = Some(time);
         self
     }
@@ -246,16 +247,16 @@ impl<'a> Envelope<'a> {
     }
 
     /// The time at which it is posted, and that at which its credential, of `keys`, expires.
-    pub(crate) fn times(&self, keys: &[&SigningKey]) -> Result<(u64, u64)> {
+    pub(crate) fn times(&self, keys: &[&SigningKey]) -> Result<(Time, Time)> {
         let time = self.shared.options.clock.now();
         let expires = match self.expires {
             Some(expires) => expires,
             None => {
                 let start = time.max(self.shared.head_time(self.object)?);
-                match start.saturating_add(EXPIRY_MS) {
+                match start.saturating_add(EXPIRY) {
                     expires if expires > self.floor(keys)? => expires,
                     // Many keys signed for long: it holds as long as it may.
-                    _ => start.saturating_add(EXPIRY_MS_MAX),
+                    _ => start.saturating_add(EXPIRY_MAX),
                 }
             }
         };
@@ -264,9 +265,9 @@ impl<'a> Envelope<'a> {
 
     /// Returns the moment after which an input of `keys` has to expire, as far as the newest
     /// version shows, as if the policy named none of them.
-    fn floor(&self, keys: &[&SigningKey]) -> Result<u64> {
+    fn floor(&self, keys: &[&SigningKey]) -> Result<Time> {
         if keys.is_empty() {
-            return Ok(0);
+            return Ok(Time::MIN);
         }
         let keys: Vec<_> = keys.iter().map(|key| key.public()).collect();
         Ok(self.shared.ledger(self.object)?.nonces.floor(&keys, Tracked::NONE))
@@ -280,7 +281,7 @@ impl<'a> Envelope<'a> {
     /// The credential of these, not signed yet.
     pub(crate) fn credential(
         &self,
-        expires: u64,
+        expires: Time,
         whose: &[Whose],
         nonces: &mut Nonces<'_>,
     ) -> Result<Credential> {
@@ -299,7 +300,7 @@ impl<'a> Envelope<'a> {
     pub(crate) fn input(
         &self,
         request: Request,
-        time: u64,
+        time: Time,
         credential: Option<Credential>,
     ) -> Result<Input> {
         let input = Input { request, time, credential };

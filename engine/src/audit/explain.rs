@@ -18,6 +18,7 @@ use object::image::Image;
 use object::input::{Input, Request};
 use object::message::Message;
 use object::refusal::Verdict;
+use object::time::Time;
 use policy::Explanation as Decided;
 use policy::admission::{self, Explained, ExplainedUpgrade, Laws, Step};
 use policy::definition::Definition;
@@ -86,8 +87,8 @@ pub struct Done {
     pub outputs: Vec<Output>,
     /// The messages, in the order in which they were sent.
     pub messages: Vec<Message>,
-    /// The object's next wake, in milliseconds since 1970-01-01 UTC.
-    pub wake: Option<u64>,
+    /// The object's next wake.
+    pub wake: Option<Time>,
     /// The fuel that it used.
     pub fuel: u64,
     /// Pages of memory that it changed.
@@ -287,8 +288,8 @@ fn wake(
     shared: &Shared,
     runner: &mut Runner<'_>,
     live: &mut Live,
-    due: u64,
-    time: u64,
+    due: Time,
+    time: Time,
 ) -> Result<()> {
     let input = Input { request: Request::Cycle, time, credential: None };
     match with_secrets(&shared.library, &shared.credentials, runner, live, &input) {
@@ -353,7 +354,7 @@ fn done(
     definition: &Definition,
     request: &Request,
     effects: Effects,
-    wake: Option<u64>,
+    wake: Option<Time>,
     fuel: u64,
     page_count: u32,
 ) -> Result<Done> {

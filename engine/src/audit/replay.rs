@@ -19,6 +19,7 @@ use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::memory::Memory;
 use object::refusal::{Refusal, Verdict};
+use object::time::Time;
 use policy::definition::Definition;
 use policy::verify::{Era, Verifier};
 
@@ -57,9 +58,8 @@ pub struct Verified {
     pub refusals: u64,
     /// The newest version's hash.
     pub head: VersionHash,
-    /// The newest version's time, which may be ahead of the verifier's clock, in milliseconds since
-    /// 1970-01-01 UTC.
-    pub time: u64,
+    /// The newest version's time, which may be ahead of the verifier's clock.
+    pub time: Time,
     /// The object and the version that the lineage says to begin as, if it is of a fork: that it
     /// does is for the other lineage to prove.
     pub fork_of: Option<(ObjectId, u64)>,

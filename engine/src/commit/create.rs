@@ -13,6 +13,7 @@ use object::head::Head;
 use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
+use object::time::Time;
 use policy::definition::Definition;
 use schema::encode_args;
 use storage::{Append, Blob, Change, NewCommit};
@@ -35,7 +36,7 @@ pub(crate) fn create(
     shared: &Shared,
     mut runner: Runner<'_>,
     code: Code,
-    time: u64,
+    time: Time,
     reply: Reply,
 ) -> Result<ObjectId> {
     let definition = shared.library.catalog.define(runner.stack, &code.wasm, code.law())?;
@@ -140,7 +141,7 @@ pub(crate) fn genesis(
     Ok((Live::new(result.clone(), head, Arc::clone(runnable)), result))
 }
 
-fn input(definition: &Definition, code: &Code, time: u64) -> Result<Input> {
+fn input(definition: &Definition, code: &Code, time: Time) -> Result<Input> {
     let params = definition.schema.create().map_or(&[][..], |create| &create.params);
     let arguments = encode_args(&code.arguments, params)?;
     let salt = match code.salt {

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use object::hash::ObjectId;
 use object::input::Input;
+use object::time::Time;
 use storage::{Append, Fate, Taking};
 
 use crate::answer::reply::Reply;
 use crate::commit::library::Library;
 use crate::error::{Error, ErrorKind, Result};
-use crate::head::missed::RETRY_MS;
+use crate::head::missed::RETRY;
 use crate::metrics::{Count, Registry};
 use crate::options::Options;
 use crate::run::letter::Letter;
@@ -48,7 +49,7 @@ impl Post {
         metrics: Arc<Registry>,
         options: Arc<Options>,
     ) -> Result<Post> {
-        let timer = Timer::new(library.store.wakes_until(u64::MAX)?);
+        let timer = Timer::new(library.store.wakes_until(Time::MAX)?);
         Ok(Post {
             queue: Arc::new(Queue::new(options.worker_count)),
             timer,
@@ -77,7 +78,7 @@ impl Post {
     }
 
     /// Posts that someone asks for the object's own cycle, if it is due by `time`.
-    pub(crate) fn post_cycle(&self, id: ObjectId, time: u64, reply: Reply) -> Result<()> {
+    pub(crate) fn post_cycle(&self, id: ObjectId, time: Time, reply: Reply) -> Result<()> {
         self.post(id, Letter::Cycle { time, reply })
     }
 
@@ -91,7 +92,7 @@ impl Post {
     /// Has the timer try a wake again that was taken from it and came to nothing, or look for
     /// messages that could not be delivered.
     pub(crate) fn retry(&self, id: ObjectId) {
-        let retry = self.options.clock.now().saturating_add(RETRY_MS);
+        let retry = self.options.clock.now().saturating_add(RETRY);
         self.timer.change(id, None, Some(retry));
     }
 
@@ -105,7 +106,7 @@ impl Post {
                 Err(error) if is_gone(&error) => self.mark_dead(to, &error),
                 Err(error) => {
                     tracing::error!(%error, "{UNDELIVERED}");
-                    self.timer.change(to, None, Some(now.saturating_add(RETRY_MS)));
+                    self.timer.change(to, None, Some(now.saturating_add(RETRY)));
                 }
             }
         }
@@ -165,7 +166,7 @@ impl Post {
         let (objects, transaction) = (transaction.objects(), Arc::new(transaction));
         let _held = self.queue.hold();
         loop {
-            let find = |&(id, time): &(ObjectId, u64)| {
+            let find = |&(id, time): &(ObjectId, Time)| {
                 let found = self.residents.find(&self.library.store, id);
                 Ok((found.map_err(|error| error.about(id))?, time))
             };
@@ -201,7 +202,7 @@ impl Post {
 
     /// Posts every wake that is due at `now`. One that cannot be posted is tried again a little
     /// later; the first error is given when all others are posted.
-    pub(crate) fn post_due(&self, now: u64) -> Result<()> {
+    pub(crate) fn post_due(&self, now: Time) -> Result<()> {
         let mut posted = Ok(());
         while let Some((_, id)) = self.timer.take_due(now) {
             match self.post(id, Letter::Wake { time: now }) {
@@ -211,7 +212,7 @@ impl Post {
                 Err(error) if is_gone(&error) => self.mark_dead(id, &error),
                 Err(error) if matches!(error.kind(), ErrorKind::Closed) => return Err(error),
                 Err(error) => {
-                    self.timer.change(id, None, Some(now.saturating_add(RETRY_MS)));
+                    self.timer.change(id, None, Some(now.saturating_add(RETRY)));
                     posted = posted.and(Err(error));
                 }
             }

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use object::hash::ObjectId;
 use object::ledger::Ledger;
+use object::time::Time;
 use storage::Store;
 
 use crate::answer::inline::InlineWork;
@@ -73,18 +74,18 @@ impl Shared {
 
     /// Returns by how much a version's time is ahead of the clock, when that is beyond the
     /// tolerance.
-    pub(crate) fn ahead(&self, time: u64) -> Option<u64> {
-        let by = time.saturating_sub(self.options.clock.now());
+    pub(crate) fn ahead(&self, time: Time) -> Option<Duration> {
+        let by = time.saturating_duration_since(self.options.clock.now());
         (by > self.options.clock_ahead_max).then_some(by)
     }
 
     /// Returns the error of an input to an object whose time is this far ahead of the clock.
-    pub(crate) fn is_ahead(&self, by: u64) -> Error {
+    pub(crate) fn is_ahead(&self, by: Duration) -> Error {
         ErrorKind::Ahead { by, max: self.options.clock_ahead_max }.into()
     }
 
     /// Returns the time from which a version's time is within the clock's tolerance.
-    pub(crate) fn tolerated_from(&self, time: u64) -> u64 {
+    pub(crate) fn tolerated_from(&self, time: Time) -> Time {
         time.saturating_sub(self.options.clock_ahead_max)
     }
 
@@ -129,9 +130,7 @@ impl Shared {
             messages_waiting: self.library.store.message_count() as u64,
             wakes_armed: self.post.timer.len() as u64,
             wakes_overdue: self.library.overdue.len() as u64,
-            ahead: Duration::from_millis(
-                self.residents.newest_time().saturating_sub(self.options.clock.now()),
-            ),
+            ahead: self.residents.newest_time().saturating_duration_since(self.options.clock.now()),
             unindexed_bytes: self.library.store.unindexed_bytes(),
             ..counted
         }
@@ -172,7 +171,7 @@ impl Shared {
 
     /// Notes that an object, whose wake was at `old`, has other versions than before, or exists
     /// only now.
-    pub(crate) fn renew(&self, stack: DeepStack, id: ObjectId, old: Option<u64>) -> Result<()> {
+    pub(crate) fn renew(&self, stack: DeepStack, id: ObjectId, old: Option<Time>) -> Result<()> {
         let known = self.residents.get(id);
         if let Some(resident) = known {
             // The worker on the object notices, now or soon, that its head has changed.
@@ -191,7 +190,7 @@ impl Shared {
     }
 
     /// The time of the object's newest version.
-    pub(crate) fn head_time(&self, id: ObjectId) -> Result<u64> {
+    pub(crate) fn head_time(&self, id: ObjectId) -> Result<Time> {
         if let Some(newest) = self.residents.newest(id) {
             return Ok(newest.header().time);
         }

@@ -24,6 +24,7 @@ use std::time::Duration;
 use object::hash::ObjectId;
 use object::input::{Input, Request};
 use object::message::Message;
+use object::time::Time;
 use storage::SentMessage;
 
 use crate::answer::inline::Inline;
@@ -230,7 +231,7 @@ impl Turn<'_> {
 
     /// Refuses a letter to an object that is ahead of the clock by `by`, or makes it wait until the
     /// clock has come near.
-    fn hold(&mut self, letter: Letter, by: u64) {
+    fn hold(&mut self, letter: Letter, by: Duration) {
         let Turn { shared, live, .. } = &mut *self;
         let id = live.head.id;
         let until = shared.tolerated_from(live.head.header.time);
@@ -261,7 +262,7 @@ impl Turn<'_> {
 
     /// Delivers the messages that are on their way to the object, in their order; returns a letter
     /// back when they use up the turn.
-    fn mail(&mut self, time: u64) -> Option<Letter> {
+    fn mail(&mut self, time: Time) -> Option<Letter> {
         let (shared, resident) = (self.shared, self.resident);
         loop {
             let messages = match shared.library.store.next_messages(resident.id) {
@@ -289,7 +290,7 @@ impl Turn<'_> {
     }
 
     /// Makes a version of a message, or a refusal.
-    fn deliver(&mut self, message: SentMessage, time: u64) -> Result<()> {
+    fn deliver(&mut self, message: SentMessage, time: Time) -> Result<()> {
         let SentMessage { id, origin, message: Message { method, arguments, .. }, .. } = message;
         let request = Request::Message { origin: Box::new(origin), method, arguments };
         let input = Input { request, time: time.max(self.live.head.header.time), credential: None };
@@ -299,7 +300,7 @@ impl Turn<'_> {
 
     /// Runs the object's own cycle for a wake that is due, at the latest at `now`. A caller
     /// may have asked for it: then a refusal is on record, and the next try stays at its time.
-    fn run_cycle(&mut self, due: Due, now: u64, asked: Option<Reply>) -> Result<()> {
+    fn run_cycle(&mut self, due: Due, now: Time, asked: Option<Reply>) -> Result<()> {
         let (Due { wake, at }, shared, live) = (due, self.shared, &*self.live);
         let (seq, armed, before) = (live.head.header.seq, live.armed(), live.missed.clone());
         let before = before.as_deref().filter(|missed| missed.wake == wake);
@@ -308,8 +309,8 @@ impl Turn<'_> {
         match before {
             Some(_) => shared.metrics.count(Count::WakesRetried),
             None => {
-                let late = shared.options.clock.now().max(now).saturating_sub(wake);
-                shared.metrics.lateness(Duration::from_millis(late));
+                let begun = shared.options.clock.now().max(now);
+                shared.metrics.lateness(begun.saturating_duration_since(wake));
             }
         }
         let known = before.and_then(|missed| missed.known.as_ref()).filter(|_| asked.is_none());
@@ -339,7 +340,7 @@ impl Turn<'_> {
     }
 
     /// Takes in that the head's wake was missed, which the timer knew as `armed`.
-    fn miss(&mut self, missed: Missed, armed: Option<u64>) {
+    fn miss(&mut self, missed: Missed, armed: Option<Time>) {
         let Turn { shared, live, .. } = self;
         shared.library.overdue.put(live.head.id, missed.clone());
         live.miss(missed);

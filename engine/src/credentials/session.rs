@@ -12,6 +12,7 @@ use std::collections::HashMap;
 use object::credential::{Credential, SessionKey};
 use object::hash::SessionId;
 use object::input::Input;
+use object::time::Time;
 use storage::lock::RwLock;
 
 use crate::error::{ErrorKind, Result};
@@ -26,17 +27,17 @@ const HELD_MAX: usize = 1 << 16;
 #[derive(Clone, Debug)]
 pub struct Session {
     key: SessionKey,
-    expires: u64,
+    expires: Time,
 }
 
 impl Session {
-    /// A session of a new random secret that lasts until `expires`, in milliseconds since
-    /// 1970-01-01 UTC: at most seven days after the time at which it is opened.
+    /// A session of a new random secret that lasts until `expires`: at most seven days after
+    /// the time at which it is opened.
     ///
     /// # Errors
     ///
     /// [`Substrate`](ErrorKind::Substrate) when the system has no random bytes.
-    pub fn until(expires: u64) -> Result<Session> {
+    pub fn until(expires: Time) -> Result<Session> {
         let mut secret = [0; 32];
         let filled = getrandom::fill(&mut secret);
         filled.map_err(|error| ErrorKind::Substrate(format!("random bytes: {error}")))?;
@@ -45,7 +46,7 @@ impl Session {
 
     /// The session of a secret that was kept: [`secret`](Session::secret) and
     /// [`expires`](Session::expires) of another one.
-    pub fn from_secret(secret: &[u8; 32], expires: u64) -> Session {
+    pub fn from_secret(secret: &[u8; 32], expires: Time) -> Session {
         Session { key: SessionKey::from_secret(secret), expires }
     }
 
@@ -54,8 +55,8 @@ impl Session {
         self.key.secret()
     }
 
-    /// The last moment of the session, in milliseconds since 1970-01-01 UTC.
-    pub fn expires(&self) -> u64 {
+    /// The last moment of the session.
+    pub fn expires(&self) -> Time {
         self.expires
     }
 
@@ -75,7 +76,7 @@ pub(crate) struct SessionSecrets(RwLock<HashMap<SessionId, Session>, rank::Secre
 
 impl SessionSecrets {
     /// Holds the secret of a session; `now` shows which others have expired.
-    pub(crate) fn hold(&self, session: &Session, now: u64) -> Result<()> {
+    pub(crate) fn hold(&self, session: &Session, now: Time) -> Result<()> {
         let mut held = self.0.write();
         if held.len() >= HELD_MAX {
             held.retain(|_, other| other.expires >= now);
@@ -112,18 +113,19 @@ mod tests {
     #[test]
     fn the_secrets_of_expired_sessions_make_room_for_others() {
         let held = SessionSecrets::default();
+        let at = Time::from_millis;
         let session = |number: usize, expires: u64| {
             let mut secret = [0; 32];
             secret[..8].copy_from_slice(&(number as u64).to_le_bytes());
-            Session::from_secret(&secret, expires)
+            Session::from_secret(&secret, at(expires))
         };
         for number in 0..HELD_MAX {
-            held.hold(&session(number, 10), 10).unwrap();
+            held.hold(&session(number, 10), at(10)).unwrap();
         }
-        held.hold(&session(0, 10), 10).unwrap();
-        let error = held.hold(&session(HELD_MAX, 20), 10).unwrap_err();
+        held.hold(&session(0, 10), at(10)).unwrap();
+        let error = held.hold(&session(HELD_MAX, 20), at(10)).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Limit { found: 65_537, .. }), "{error}");
-        held.hold(&session(HELD_MAX, 20), 11).unwrap();
+        held.hold(&session(HELD_MAX, 20), at(11)).unwrap();
         assert_eq!(held.0.read().len(), 1);
         held.drop(session(HELD_MAX, 20).id());
         assert_eq!(held.0.read().len(), 0);

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
+use object::time::Time;
 use policy::definition::Definition;
 use query::Snapshot;
 use storage::ObjectInfo;
@@ -32,7 +33,7 @@ pub(crate) fn at(shared: &Shared, id: ObjectId, seq: u64) -> Result<Snapshot> {
 }
 
 /// The newest version that is not later than `time`.
-pub(crate) fn as_of(shared: &Shared, id: ObjectId, time: u64) -> Result<Snapshot> {
+pub(crate) fn as_of(shared: &Shared, id: ObjectId, time: Time) -> Result<Snapshot> {
     let found = shared.library.store.as_of(id, time)?;
     version(shared, id, found, || format!("time {time}"))
 }

@@ -10,6 +10,7 @@ use std::fmt;
 use object::hash::ObjectId;
 use object::header::Header;
 use object::ledger::Past;
+use object::time::Time;
 use policy::Principal;
 use policy::reading::Read;
 use query::Snapshot;
@@ -33,10 +34,10 @@ pub struct Reader<'a> {
 #[derive(Clone)]
 pub struct ReadableSnapshot {
     principal: Principal,
-    time: u64,
+    time: Time,
     version: Snapshot,
     newest: Snapshot,
-    created: u64,
+    created: Time,
     past: Past,
 }
 
@@ -66,13 +67,12 @@ impl<'a> Reader<'a> {
         self.readable(read::at(self.shared, id, seq)?, newest)
     }
 
-    /// Returns the newest version that is not later than `time`, in milliseconds since 1970-01-01
-    /// UTC, as [`Reader::at`] does.
+    /// Returns the newest version that is not later than `time`, as [`Reader::at`] does.
     ///
     /// # Errors
     ///
     /// Those of [`Database::as_of`]. It is no error if the principal may read nothing.
-    pub fn as_of(&self, id: ObjectId, time: u64) -> Result<ReadableSnapshot> {
+    pub fn as_of(&self, id: ObjectId, time: Time) -> Result<ReadableSnapshot> {
         let newest = read::snapshot(self.shared, id)?;
         self.readable(read::as_of(self.shared, id, time)?, newest)
     }

@@ -24,6 +24,8 @@ impl Database {
     /// session cannot be closed: open it for the shortest time that suffices.
     ///
     /// ```
+    /// use std::time::Duration;
+    ///
     /// use continuant::{Code, Database, Session, SigningKey, args};
     ///
     /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -37,7 +39,8 @@ impl Database {
     ///     key.public(),
     /// );
     /// let counter = db.create(Code::wasm(wasm)?.policy(policy))?;
-    /// let session = Session::until(db.now() + 60 * 60 * 1000)?;
+    /// let end = db.now().saturating_add(Duration::from_secs(60 * 60));
+    /// let session = Session::until(end)?;
     /// db.open_session(counter, &session).signed(&key).wait()?;
     /// for _ in 0..3 {
     ///     db.call(counter, "increment", args![1u64]).in_session(&session).wait()?;

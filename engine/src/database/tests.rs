@@ -2,6 +2,7 @@
 //! the store's.
 
 use object::input::Input;
+use object::time::Time;
 
 use super::*;
 use crate::clock::Clock;
@@ -27,7 +28,7 @@ fn module() -> Vec<u8> {
 }
 
 fn open(directory: &tempfile::TempDir) -> (Database, ObjectId) {
-    let options = Options::new().clock(Clock::manual(START)).workers(1);
+    let options = Options::new().clock(Clock::manual(Time::from_millis(START))).workers(1);
     let db = options.open(directory.path().join("db")).unwrap();
     let policy = r#"@id("open") permit(principal, action, resource);"#;
     let id = db.create(Code::wasm(module()).unwrap().policy(policy)).unwrap();
@@ -99,11 +100,11 @@ fn a_wake_that_failed_is_tried_again_a_little_later() {
     let (db, id) = open(&directory);
     db.call(id, "ring", vec![Value::from(START + 10)]).wait().unwrap();
     tamper(&db, id, |live| live.head.hash = object::hash::VersionHash([9; 32]));
-    db.run_until(START + 1_000).unwrap();
-    assert_eq!((total(&db, id), db.next_wake()), (0, Some(START + 2_000)));
-    db.run_until(START + 2_000).unwrap();
+    db.run_until(Time::from_millis(START + 1_000)).unwrap();
+    assert_eq!((total(&db, id), db.next_wake()), (0, Some(Time::from_millis(START + 2_000))));
+    db.run_until(Time::from_millis(START + 2_000)).unwrap();
     assert_eq!((total(&db, id), db.next_wake()), (1, None));
-    assert_eq!(db.snapshot(id).unwrap().header().time, START + 10);
+    assert_eq!(db.snapshot(id).unwrap().header().time, Time::from_millis(START + 10));
 }
 
 #[test]
@@ -112,9 +113,9 @@ fn a_panic_over_a_wake_does_not_lose_it() {
     let (db, id) = open(&directory);
     db.call(id, "ring", vec![Value::from(START + 10)]).wait().unwrap();
     tamper(&db, id, |live| live.globals.push(0));
-    db.run_until(START + 10).unwrap();
+    db.run_until(Time::from_millis(START + 10)).unwrap();
     assert_eq!(total(&db, id), 0);
-    db.run_until(START + 1_010).unwrap();
+    db.run_until(Time::from_millis(START + 1_010)).unwrap();
     assert_eq!(total(&db, id), 1);
 }
 
@@ -136,7 +137,7 @@ fn an_input_of_an_unknown_method_leaves_the_slot_fit_for_the_next() {
     let (db, id) = open(&directory);
     let request = Request::Call { method: "subtract".to_string(), arguments: Vec::new() };
     let (reply, pending) = db.shared.channel(Durability::Durable);
-    let input = Input { request, time: START, credential: None };
+    let input = Input { request, time: Time::from_millis(START), credential: None };
     db.shared.post.post_input(id, input, reply, false).unwrap();
     let error = pending.wait().unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
@@ -186,13 +187,13 @@ fn an_object_whose_policy_would_not_be_taken_any_more_is_imported_and_goes_on() 
     // The same amendment as earlier programs, which had no such rule, submitted it.
     let (reply, pending) = db.shared.channel(Durability::Durable);
     let request = Request::Amend { policy: Law::from(law).encode() };
-    let input = Input { request, time: START, credential: None };
+    let input = Input { request, time: Time::from_millis(START), credential: None };
     db.shared.post.post_input(id, input, reply, false).unwrap();
     assert_eq!(pending.wait().unwrap().header.seq, 1);
     let mut capsule = Vec::new();
     db.export(id, &mut capsule).unwrap();
     crate::verify_capsule(&capsule[..], Replay::Yes).unwrap();
-    let options = Options::new().clock(Clock::manual(START)).workers(1);
+    let options = Options::new().clock(Clock::manual(Time::from_millis(START))).workers(1);
     let other = options.open(directory.path().join("other")).unwrap();
     assert_eq!(other.import(std::io::Cursor::new(capsule)).unwrap(), id);
     for db in [db, other] {

@@ -74,9 +74,10 @@ impl Database {
     /// # Examples
     ///
     /// ```no_run
+    /// # use std::time::Duration;
     /// # use continuant::{Database, Retention};
     /// # fn monthly(db: &Database) -> continuant::Result<()> {
-    /// const DAY: u64 = 24 * 60 * 60 * 1000;
+    /// const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     /// db.set_retention(None, Retention::Age(30 * DAY))?;
     /// let compacted = db.compact(|_, _| {})?;
     /// println!("{} bytes on disk, {} before", compacted.bytes_after, compacted.bytes_before);
@@ -176,7 +177,7 @@ impl Database {
         verify_all: bool,
         progress: impl FnMut(u64, u64) -> P,
     ) -> Result<BackupReport> {
-        let how = Backup { time: self.shared.options.clock.now(), verify_all };
+        let how = Backup { time: Some(self.shared.options.clock.now()), verify_all };
         Ok(self.shared.library.store.backup_as(to, how, progress)?)
     }
 }

@@ -9,6 +9,9 @@
 //!
 //! Invariant: a drawn value is one of its type.
 
+use std::time::Duration;
+
+use object::time::Time;
 use schema::{Method, Param, Schema, Type, Value};
 
 use super::play::{Play, START};
@@ -46,7 +49,7 @@ pub(super) struct Draw {
     fixed: Stuff,
     /// The values of the object that is played.
     around: Stuff,
-    now: u64,
+    now: Time,
     known: Vec<Event>,
 }
 
@@ -142,7 +145,7 @@ impl Draw {
             let (field, ty) = self.places[index].clone();
             return What::Write { value: self.value(&ty, 0), field };
         }
-        if amends > 0 { What::Amend } else { What::Wait(1) }
+        if amends > 0 { What::Amend } else { What::Wait(Duration::from_millis(1)) }
     }
 
     /// Arguments of these parameters.
@@ -169,9 +172,9 @@ impl Draw {
     }
 
     /// Draws the length of a wait.
-    fn wait(&mut self, play: &Play<'_, '_>) -> u64 {
-        let now = i128::from(self.now);
-        let wake = play.live.head.header.wake.map(|wake| i128::from(wake) - now);
+    fn wait(&mut self, play: &Play<'_, '_>) -> Duration {
+        let now = i128::from(self.now.as_millis());
+        let wake = play.live.head.header.wake.map(|wake| i128::from(wake.as_millis()) - now);
         let span = match (wake, self.random.below(10)) {
             (Some(wake), 0..5) => wake,
             (_, 5..7) => match self.stuff(|stuff| &stuff.numbers) {
@@ -182,7 +185,7 @@ impl Draw {
             _ => i128::from(*self.random.pick(&SPANS)),
         };
         let span = self.near(span).clamp(0, 100 * SPAN_MAX);
-        u64::try_from(span).unwrap_or(0)
+        Duration::from_millis(u64::try_from(span).unwrap_or(0))
     }
 
     /// Draws one of the object's values, or of the fixed ones.
@@ -216,7 +219,7 @@ impl Draw {
                 let power = 1i128 << self.random.below(64);
                 self.near(power)
             }
-            9 => i128::from(self.now) + i128::from(*self.random.pick(&SPANS)),
+            9 => i128::from(self.now.as_millis()) + i128::from(*self.random.pick(&SPANS)),
             10..18 => {
                 let found = self.stuff(|stuff| &stuff.numbers).unwrap_or(1);
                 self.near(found)

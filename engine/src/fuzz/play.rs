@@ -7,6 +7,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::commit::Commit;
 use object::credential::{Credential, Host, Memo, SigningKey};
@@ -18,13 +19,14 @@ use object::input::{Input, Request};
 use object::ledger::Past;
 use object::memory::Page;
 use object::refusal::{Refusal, Verdict};
+use object::time::Time;
 use policy::definition::Definition;
 use query::Snapshot;
 use schema::{Value, encode_args, encode_value};
 
 use super::invariant::{Holds, Law};
 use super::report::{Break, Event, Step, What};
-use crate::ask::call::EXPIRY_MS;
+use crate::ask::call::EXPIRY;
 use crate::audit::part_source::PartSource;
 use crate::audit::replay::Auditor;
 use crate::commit::admitted::{AdmittedStep, result};
@@ -46,8 +48,8 @@ const WAKES_MAX: usize = 64;
 /// Results that are remembered of an object.
 const RESULTS_MAX: usize = 16;
 
-/// The time at which fuzzed objects are created, in milliseconds since 1970-01-01 UTC.
-pub const START: u64 = 1_700_000_000_000;
+/// The time at which fuzzed objects are created.
+pub const START: Time = Time::from_millis(1_700_000_000_000);
 /// The invariant that a step does not panic.
 pub(super) const NO_PANIC: &str = "no-panic";
 /// The invariant that a signed input is admitted once.
@@ -99,7 +101,7 @@ impl From<object::Error> for End {
 pub(super) struct Play<'s, 'f> {
     stage: &'s mut Stage<'f>,
     pub(super) live: Live,
-    pub(super) now: u64,
+    pub(super) now: Time,
     nonce: u64,
     /// The last input that was signed, and whether it was admitted.
     signed: Option<(Input, bool)>,
@@ -250,7 +252,7 @@ impl Play<'_, '_> {
     pub(super) fn event(&mut self, event: &Event) -> Result<(), End> {
         self.steps.clear();
         let request = match &event.what {
-            What::Wait(ms) => return self.wait(*ms),
+            What::Wait(span) => return self.wait(*span),
             What::Replay => {
                 let Some((signed, _)) = &self.signed else { return Ok(()) };
                 let input = Input { time: self.now, ..signed.clone() };
@@ -270,7 +272,7 @@ impl Play<'_, '_> {
         };
         let credential = (!event.signers.is_empty()).then(|| {
             self.nonce += 1;
-            let mut credential = Credential::new(self.nonce, self.now + EXPIRY_MS);
+            let mut credential = Credential::new(self.nonce, self.now.saturating_add(EXPIRY));
             for &signer in &event.signers {
                 credential.sign(&self.stage.keys[signer], self.live.head.id, &request);
             }
@@ -279,7 +281,7 @@ impl Play<'_, '_> {
         let input = Input { request, time: self.now, credential };
         input.validate()?;
         // Due cycles run first, so that an object that has changed has its wake tried again.
-        self.wait(0)?;
+        self.wait(Duration::ZERO)?;
         if input.credential.is_some() {
             self.signed = Some((input.clone(), false));
         }
@@ -287,8 +289,8 @@ impl Play<'_, '_> {
     }
 
     /// Has time go by. A wake that was refused is tried again as a database does.
-    fn wait(&mut self, ms: u64) -> Result<(), End> {
-        let until = self.now.saturating_add(ms);
+    fn wait(&mut self, span: Duration) -> Result<(), End> {
+        let until = self.now.saturating_add(span);
         for _ in 0..WAKES_MAX {
             let Some(Due { at, .. }) = self.live.due(until) else {
                 self.now = until;

@@ -4,6 +4,7 @@
 //! This module does not know how it is shown.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use object::credential::SigningKey;
 use object::effects::Admission;
@@ -42,8 +43,8 @@ pub enum What {
     Amend,
     /// The last input that was signed is submitted once more, as it was.
     Replay,
-    /// This many milliseconds pass, and the wakes that come due in them run.
-    Wait(u64),
+    /// This span of time passes, and the wakes that come due in it run.
+    Wait(Duration),
 }
 
 /// A step that was run: of an input, or of the object's own cycle.

@@ -5,6 +5,8 @@
 //! module does not know how a sequence is played, and stops after a fixed number of events, so that
 //! the same sequence always ends as the same one.
 
+use std::time::Duration;
+
 use schema::Value;
 
 use super::play::{REPLAYS, Sequence, Stage};
@@ -170,12 +172,12 @@ impl<'s, 'f> Shrink<'s, 'f> {
     fn shorten(&mut self, at: usize) -> Result<bool> {
         let mut any = false;
         'shorter: while let Some(event) = self.smallest.events.get(at)
-            && let What::Wait(ms) = event.what
+            && let What::Wait(span) = event.what
         {
-            for less in toward_zero(i128::from(ms)) {
+            for less in toward_zero(i128::try_from(span.as_millis()).unwrap_or(0)) {
                 let mut sequence = self.smallest.clone();
                 let Ok(less) = u64::try_from(less) else { continue };
-                sequence.events[at].what = What::Wait(less);
+                sequence.events[at].what = What::Wait(Duration::from_millis(less));
                 if self.take(sequence)? {
                     any = true;
                     continue 'shorter;

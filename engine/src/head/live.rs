@@ -13,6 +13,7 @@ use object::header::Header;
 use object::image::Image;
 use object::ledger::Ledger;
 use object::memory::Memory as _;
+use object::time::Time;
 use policy::definition::Definition;
 
 use crate::head::missed::{Cause, Missed};
@@ -42,10 +43,10 @@ pub(crate) struct Live {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Due {
     /// The time at which it was due.
-    pub(crate) wake: u64,
+    pub(crate) wake: Time,
     /// The earliest time at which it would have run: when it was due or, if it was missed then,
     /// when it is tried again.
-    pub(crate) at: u64,
+    pub(crate) at: Time,
 }
 
 impl Live {
@@ -108,7 +109,7 @@ impl Live {
     }
 
     /// Returns the record of this wake, if it was missed.
-    pub(crate) fn missed(&self, wake: u64) -> Option<&Missed> {
+    pub(crate) fn missed(&self, wake: Time) -> Option<&Missed> {
         self.missed.as_deref().filter(|missed| missed.wake == wake)
     }
 
@@ -124,17 +125,17 @@ impl Live {
 
     /// Returns the head's wake, when it is due at `time` and was not missed, or is to be tried
     /// again.
-    pub(crate) fn due(&self, time: u64) -> Option<Due> {
+    pub(crate) fn due(&self, time: Time) -> Option<Due> {
         let wake = self.head.header.wake.filter(|&wake| wake <= time)?;
         let at = self.missed(wake).map_or(wake, |missed| missed.at);
         self.armed().filter(|&armed| armed <= time).map(|_| Due { wake, at })
     }
 
     /// Returns the time at which the timer runs the object, unless it has taken that entry already.
-    pub(crate) fn armed(&self) -> Option<u64> {
+    pub(crate) fn armed(&self) -> Option<Time> {
         let wake = self.head.header.wake?;
         // The greatest time never comes.
         self.missed(wake)
-            .map_or(Some(wake), |missed| (missed.retry < u64::MAX).then_some(missed.retry))
+            .map_or(Some(wake), |missed| (missed.retry < Time::MAX).then_some(missed.retry))
     }
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use object::hash::ObjectId;
 use object::input::Input;
+use object::time::Time;
 
 use crate::answer::reply::Reply;
 use crate::error::Error;
@@ -25,18 +26,18 @@ pub(crate) enum Letter {
         even_if_ahead: bool,
     },
     /// Wakes that are due by this time are to run.
-    Wake { time: u64 },
+    Wake { time: Time },
     /// Someone asks for the object's own cycle, if it is due by this time.
-    Cycle { time: u64, reply: Reply },
+    Cycle { time: Time, reply: Reply },
     /// A transaction has an input of this time for the object, which waits there for the others.
-    Transaction { time: u64, transaction: Arc<QueuedTransaction> },
+    Transaction { time: Time, transaction: Arc<QueuedTransaction> },
     /// Messages of other objects are on their way to the object.
-    Mail { time: u64 },
+    Mail { time: Time },
 }
 
 impl Letter {
     /// The time by which wakes that are due run before it.
-    pub(crate) fn wakes_by(&self) -> Option<u64> {
+    pub(crate) fn wakes_by(&self) -> Option<Time> {
         match self {
             Letter::Input { input, .. } => Some(input.time),
             Letter::Wake { time } | Letter::Transaction { time, .. } | Letter::Mail { time } => {

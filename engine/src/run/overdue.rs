@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 
 use object::hash::ObjectId;
+use object::time::Time;
 use storage::lock::Mutex;
 
 use crate::head::missed::{Cause, Missed};
@@ -21,10 +22,10 @@ use crate::rank;
 pub struct Overdue {
     /// The object.
     pub object: ObjectId,
-    /// The time at which it was due, in milliseconds since 1970-01-01 UTC.
-    pub wake: u64,
+    /// The time at which it was due.
+    pub wake: Time,
     /// The time of its next try, unless the object changes before, or someone asks for it.
-    pub retry: u64,
+    pub retry: Time,
     /// The cause for which it has made no version.
     pub cause: Cause,
 }
@@ -43,7 +44,7 @@ impl Table {
     }
 
     /// Returns the record of this wake of an object.
-    pub(crate) fn find(&self, id: ObjectId, wake: u64) -> Option<Missed> {
+    pub(crate) fn find(&self, id: ObjectId, wake: Time) -> Option<Missed> {
         self.0.lock().get(&id).filter(|missed| missed.wake == wake).cloned()
     }
 

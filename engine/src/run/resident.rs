@@ -11,6 +11,7 @@ use arc_swap::ArcSwapOption;
 use object::hash::ObjectId;
 use object::ledger::Ledger;
 use object::limits::PAGE_BYTES;
+use object::time::Time;
 use query::{Snapshot, Version};
 use storage::lock::Mutex;
 
@@ -94,7 +95,7 @@ impl Resident {
     /// Puts a letter into the mailbox of each of several residents at once, unless `max` wait in
     /// one already. The residents are ascending by id, each with its letter's time.
     pub(crate) fn post_to_all(
-        residents: &[(Arc<Resident>, u64)],
+        residents: &[(Arc<Resident>, Time)],
         transaction: &Arc<QueuedTransaction>,
         max: usize,
     ) -> PostedToAll {

@@ -9,6 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use object::hash::ObjectId;
 use object::ledger::Ledger;
+use object::time::Time;
 use query::Snapshot;
 use storage::Store;
 use storage::lock::RwLock;
@@ -30,7 +31,7 @@ type Shard = RwLock<HashMap<ObjectId, Arc<Resident>>, rank::Shard>;
 pub(crate) struct Residents {
     shards: Vec<Shard>,
     residency: Residency,
-    /// The newest time of a version that was made, loaded or imported.
+    /// The milliseconds of the newest time of a version that was made, loaded or imported.
     newest_time: AtomicU64,
 }
 
@@ -67,12 +68,13 @@ impl Residents {
     }
 
     /// The newest time of a version that was noted.
-    pub(crate) fn newest_time(&self) -> u64 {
-        self.newest_time.load(Ordering::Relaxed)
+    pub(crate) fn newest_time(&self) -> Time {
+        Time::from_millis(self.newest_time.load(Ordering::Relaxed))
     }
 
     /// Takes in the time of a version.
-    pub(crate) fn note_time(&self, time: u64) {
+    pub(crate) fn note_time(&self, time: Time) {
+        let time = time.as_millis();
         // Written seldom: all workers come here.
         if self.newest_time.load(Ordering::Relaxed) < time {
             self.newest_time.fetch_max(time, Ordering::Relaxed);

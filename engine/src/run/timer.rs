@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use object::hash::ObjectId;
+use object::time::Time;
 use storage::lock::{Condvar, Mutex};
 
 use crate::rank;
@@ -24,14 +25,14 @@ pub(crate) struct Timer {
 
 #[derive(Debug, Default)]
 struct Wakes {
-    entries: BTreeSet<(u64, ObjectId)>,
+    entries: BTreeSet<(Time, ObjectId)>,
     closed: bool,
 }
 
 impl Wakes {
     /// Asserts, in debug builds, that a changed entry is there, and that a taken one was the first
     /// and due.
-    fn check_invariants(&self, changed: Option<(u64, ObjectId)>, taken: Option<(u64, u64)>) {
+    fn check_invariants(&self, changed: Option<(Time, ObjectId)>, taken: Option<(Time, Time)>) {
         if !cfg!(debug_assertions) {
             return;
         }
@@ -44,20 +45,20 @@ impl Wakes {
         }
     }
 
-    fn first(&self) -> Option<u64> {
+    fn first(&self) -> Option<Time> {
         self.entries.first().map(|(at, _)| *at)
     }
 }
 
 impl Timer {
     /// Returns a timer with these wakes, at most one of each object.
-    pub(crate) fn new(wakes: Vec<(u64, ObjectId)>) -> Timer {
+    pub(crate) fn new(wakes: Vec<(Time, ObjectId)>) -> Timer {
         let wakes = Wakes { entries: wakes.into_iter().collect(), closed: false };
         Timer { wakes: Mutex::new(wakes), changed: Condvar::new() }
     }
 
     /// Moves the wake of `object` from `old`, which may have no entry, to `new`.
-    pub(crate) fn change(&self, object: ObjectId, old: Option<u64>, new: Option<u64>) {
+    pub(crate) fn change(&self, object: ObjectId, old: Option<Time>, new: Option<Time>) {
         let mut wakes = self.wakes.lock();
         if let Some(old) = old {
             wakes.entries.remove(&(old, object));
@@ -72,7 +73,7 @@ impl Timer {
     }
 
     /// Takes the first wake that is due at `now`.
-    pub(crate) fn take_due(&self, now: u64) -> Option<(u64, ObjectId)> {
+    pub(crate) fn take_due(&self, now: Time) -> Option<(Time, ObjectId)> {
         let mut wakes = self.wakes.lock();
         if wakes.first()? > now {
             return None;
@@ -83,7 +84,7 @@ impl Timer {
     }
 
     /// Returns the objects whose wakes are due at `now`, in the order of wakes.
-    pub(crate) fn due(&self, now: u64) -> Vec<ObjectId> {
+    pub(crate) fn due(&self, now: Time) -> Vec<ObjectId> {
         let wakes = self.wakes.lock();
         let due = wakes.entries.iter().take_while(|(at, _)| *at <= now);
         due.map(|(_, object)| *object).collect()
@@ -95,18 +96,18 @@ impl Timer {
     }
 
     /// Returns the time of the first wake.
-    pub(crate) fn first(&self) -> Option<u64> {
+    pub(crate) fn first(&self) -> Option<Time> {
         self.wakes.lock().first()
     }
 
     /// Sleeps until a wake may be due by `now()`; `false` when the timer was closed.
-    pub(crate) fn wait(&self, now: impl Fn() -> u64) -> bool {
+    pub(crate) fn wait(&self, now: impl Fn() -> Time) -> bool {
         let mut wakes = self.wakes.lock();
         while !wakes.closed {
             let sleep = match wakes.first() {
-                Some(at) => match at.saturating_sub(now()) {
-                    0 => return true,
-                    milliseconds => Duration::from_millis(milliseconds).min(SLEEP_MAX),
+                Some(at) => match at.saturating_duration_since(now()) {
+                    Duration::ZERO => return true,
+                    left => left.min(SLEEP_MAX),
                 },
                 None => SLEEP_MAX,
             };
@@ -128,17 +129,18 @@ mod tests {
     #[test]
     fn an_object_that_changes_its_wake_again_and_again_has_one_entry() {
         let timer = Timer::default();
-        let id = ObjectId([7; 32]);
+        let (id, at) = (ObjectId([7; 32]), Time::from_millis);
         let mut wake = None;
         for next in 0..1000 {
-            timer.change(id, wake, Some(next));
-            wake = Some(next);
+            timer.change(id, wake, Some(at(next)));
+            wake = Some(at(next));
         }
         assert_eq!(timer.wakes.lock().entries.len(), 1);
-        assert_eq!((timer.due(998), timer.due(999)), (vec![], vec![id]));
-        assert_eq!((timer.take_due(998), timer.take_due(999)), (None, Some((999, id))));
-        timer.change(id, wake, Some(5));
-        timer.change(id, Some(5), None);
+        assert_eq!((timer.due(at(998)), timer.due(at(999))), (vec![], vec![id]));
+        assert_eq!(timer.take_due(at(998)), None);
+        assert_eq!(timer.take_due(at(999)), Some((at(999), id)));
+        timer.change(id, wake, Some(at(5)));
+        timer.change(id, Some(at(5)), None);
         assert_eq!(timer.first(), None);
     }
 }

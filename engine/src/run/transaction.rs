@@ -14,6 +14,7 @@
 
 use object::hash::ObjectId;
 use object::input::Input;
+use object::time::Time;
 use storage::lock::Mutex;
 
 use crate::answer::receipt::Receipt;
@@ -68,7 +69,7 @@ impl QueuedTransaction {
     }
 
     /// The objects, ascending, each with the time of its input.
-    pub(crate) fn objects(&self) -> Vec<(ObjectId, u64)> {
+    pub(crate) fn objects(&self) -> Vec<(ObjectId, Time)> {
         let inputs = &self.state.lock().inputs;
         let mut objects: Vec<_> = inputs.iter().map(|(id, input)| (*id, input.time)).collect();
         objects.sort_unstable();

@@ -6,6 +6,7 @@
 //! Invariant: after an error, of either kind, the slot holds the image from before.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::credential::PublicKey;
 use object::effects::{Admission, Effects, Output, WakeChange};
@@ -249,7 +250,7 @@ fn invoked(
     let wake = match end.wake {
         // A wake at the time of the step itself would have no end.
         Some(substrate::WakeChange::At(at)) => {
-            WakeChange::Set(at.max(input.time.saturating_add(1)))
+            WakeChange::Set(at.max(input.time.saturating_add(Duration::from_millis(1))))
         }
         Some(substrate::WakeChange::Never) => WakeChange::Clear,
         None => WakeChange::Keep,

@@ -11,6 +11,7 @@ use object::limits::{
     EFFECTS_BYTES_MAX, FUEL_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, PATH_BYTES_MAX,
 };
 use object::message::Message;
+use object::time::Time;
 use schema::Unread;
 use wasmtime::{Caller, Engine, Global, Linker, Memory, ResourceLimiter, Result, Val};
 
@@ -19,8 +20,8 @@ use super::trap::{BadHostCall, HostLimit, Trap};
 /// The context of a step, beside its memory and arguments.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct StepContext {
-    /// Claimed time of the input, in milliseconds since 1970-01-01 UTC.
-    pub now: u64,
+    /// Claimed time of the input.
+    pub now: Time,
     /// The step's limits.
     pub limits: StepLimits,
 }
@@ -61,8 +62,8 @@ pub(crate) struct Effects {
 /// A change of when an object next wants to run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum WakeChange {
-    /// The wake is at this time, in milliseconds since 1970-01-01 UTC.
-    At(u64),
+    /// The wake is at this time.
+    At(Time),
     /// There is no wake.
     Never,
 }
@@ -90,7 +91,7 @@ pub(super) struct Step {
     pub(super) question: Option<Box<dyn Answers>>,
     /// True while calls into the host are accepted.
     pub(super) active: bool,
-    pub(super) now: u64,
+    pub(super) now: Time,
     pub(super) limits: StepLimits,
     pub(super) outputs: Vec<(String, Vec<u8>)>,
     pub(super) messages: Vec<Message>,
@@ -145,7 +146,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Step>> {
     let mut linker = Linker::new(engine);
     linker.func_wrap("continuant", "now", |caller: Caller<'_, Step>| -> Result<i64> {
         caller.data().require_active()?;
-        Ok(i64::try_from(caller.data().now).unwrap_or(i64::MAX))
+        Ok(i64::try_from(caller.data().now.as_millis()).unwrap_or(i64::MAX))
     })?;
     linker.func_wrap("continuant", "emit", emit)?;
     linker.func_wrap("continuant", "send", send)?;
@@ -156,7 +157,7 @@ pub(super) fn linker(engine: &Engine) -> Result<Linker<Step>> {
         |mut caller: Caller<'_, Step>, at: i64| -> Result<()> {
             caller.data().require_active()?;
             let at = u64::try_from(at).map_err(|_| bad(BadHostCall::NegativeTime))?;
-            caller.data_mut().wake = Some(WakeChange::At(at));
+            caller.data_mut().wake = Some(WakeChange::At(Time::from_millis(at)));
             Ok(())
         },
     )?;

@@ -15,6 +15,7 @@
 use std::sync::Arc;
 
 use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
+use object::time::Time;
 use schema::CoreValue;
 use wasmtime::{Func, Global, Instance, Memory, Store, Val};
 
@@ -229,7 +230,7 @@ impl Slot {
     /// Begins the step of a guard, which asks about `question`.
     pub(crate) fn begin_asking(&mut self, question: Box<dyn Answers>, fuel: u64) {
         let limits = StepLimits { fuel, ..StepLimits::default() };
-        self.begin_step(StepContext { now: 0, limits });
+        self.begin_step(StepContext { now: Time::MIN, limits });
         self.store.data_mut().question = Some(question);
     }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use CoreValue::{F32, F64};
 use object::limits::{EFFECTS_BYTES_MAX, OUTPUTS_MAX, PAGE_BYTES};
+use object::time::Time;
 use schema::CoreValue;
 
 use super::code::Base;
@@ -54,7 +55,7 @@ fn step(
 ) -> (Result<Vec<CoreValue>, Trap>, Effects) {
     let function = slot.code().function(name).expect("the function is exported");
     let limits = StepLimits { fuel, ..StepLimits::default() };
-    slot.begin_step(StepContext { now: 1_000, limits });
+    slot.begin_step(StepContext { now: Time::from_millis(1_000), limits });
     let result = slot.call(function, args).map_err(|error| match error {
         StepError::Trap(trap) => trap,
         StepError::Host(failure) => panic!("{failure}"),
@@ -417,7 +418,7 @@ fn a_step_collects_the_effects_of_all_its_calls_and_the_next_has_none() {
     let function = |slot: &Slot, name| slot.code().function(name).expect("exported");
     let [now, emit, wake, sleep] = ["now", "emit", "wake", "sleep"].map(|n| function(&slot, n));
     let limits = StepLimits { fuel: FUEL, ..StepLimits::default() };
-    slot.begin_step(StepContext { now: 77, limits });
+    slot.begin_step(StepContext { now: Time::from_millis(77), limits });
     assert_eq!(slot.call(now, &[]).expect("runs"), [int64(77)]);
     slot.call(emit, &[int32(0), int32(8), int32(8), int32(2)]).expect("runs");
     slot.call(sleep, &[]).expect("runs");
@@ -426,7 +427,7 @@ fn a_step_collects_the_effects_of_all_its_calls_and_the_next_has_none() {
     let effects = slot.end_step();
     let outputs = [("departed".to_owned(), b"AB".to_vec()), ("A".to_owned(), vec![])];
     assert_eq!(effects.outputs, outputs);
-    assert_eq!(effects.wake, Some(WakeChange::At(99)));
+    assert_eq!(effects.wake, Some(WakeChange::At(Time::from_millis(99))));
     assert!(effects.fuel_used > 5 * 64, "calls into the host are charged, however reached");
     let (_, effects) = step(&mut slot, FUEL, "sleep", &[]);
     assert_eq!((effects.outputs, effects.wake), (vec![], Some(WakeChange::Never)));

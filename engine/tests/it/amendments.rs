@@ -1,6 +1,8 @@
 //! Policies that are amended under their own rules, and rules about the record.
 
-use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, args};
+use continuant::{
+    Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, Time, args,
+};
 
 use crate::objects::{Fixture, OPEN, START, check_anywhere, counter_code, key};
 
@@ -111,15 +113,15 @@ fn what_is_on_record_decides_on_what_follows() {
     add(&db, id, 1).unwrap();
     add(&db, id, 1).unwrap();
     check(add(&db, id, 1), Reason::NotPermitted);
-    db.advance_clock(START + MINUTE - 1).unwrap();
+    db.advance_clock(Time::from_millis(START + MINUTE - 1)).unwrap();
     check(add(&db, id, 1), Reason::NotPermitted);
     let (here, there, _elsewhere) = check_anywhere(&fixture, db, id);
     for db in [here, there] {
         // The clock of a database that is opened starts again, the object's time does not.
         check(add(&db, id, 1), Reason::NotPermitted);
-        db.advance_clock(START + MINUTE).unwrap();
+        db.advance_clock(Time::from_millis(START + MINUTE)).unwrap();
         add(&db, id, 1).unwrap();
-        db.advance_clock(START + 60 * MINUTE).unwrap();
+        db.advance_clock(Time::from_millis(START + 60 * MINUTE)).unwrap();
         check(add(&db, id, 1), Reason::NotPermitted);
         db.call(id, "ring", args![far]).wait().unwrap();
         add(&db, id, 1).unwrap();
@@ -143,7 +145,7 @@ fn as_many_keys_as_a_rule_wants_are_on_record() {
     check(add(&db, id, 1), Reason::NotPermitted);
     observe(2).unwrap();
     add(&db, id, 1).unwrap();
-    db.advance_clock(START + MINUTE).unwrap();
+    db.advance_clock(Time::from_millis(START + MINUTE)).unwrap();
     check(add(&db, id, 1), Reason::NotPermitted);
     observe(2).unwrap();
     check(add(&db, id, 1), Reason::NotPermitted);

@@ -2,11 +2,12 @@
 //! was ahead, or because this clock went back. A time ahead of the clock opens nothing.
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use continuant::storage::{self, Retention};
 use continuant::{
     Call, Cause, Clock, Code, Database, ErrorKind, Kind, ObjectId, Principal, Receipt, Replay,
-    Session, args,
+    Session, Time, args,
 };
 
 use crate::messages::relay_code;
@@ -18,7 +19,7 @@ const YEAR: u64 = 365 * 24 * HOUR;
 
 /// Opens the fixture's database on a host whose clock says `now`.
 fn open_at(fixture: &Fixture, now: u64) -> Database {
-    fixture.open_with(fixture.options().clock(Clock::manual(now)))
+    fixture.open_with(fixture.options().clock(Clock::manual(Time::from_millis(now))))
 }
 
 /// Creates a relay on a host whose clock is ahead by `by`, and moves it here.
@@ -42,7 +43,10 @@ fn refused(db: &Database, id: ObjectId) -> usize {
 #[track_caller]
 fn check_ahead<T: std::fmt::Debug>(done: continuant::Result<T>, expected: u64) {
     match done.unwrap_err().kind() {
-        ErrorKind::Ahead { by, max } => assert_eq!((*by, *max), (expected, 5 * MINUTE)),
+        ErrorKind::Ahead { by, max } => assert_eq!(
+            (*by, *max),
+            (Duration::from_millis(expected), Duration::from_millis(5 * MINUTE))
+        ),
         other => panic!("{other:?}"),
     }
 }
@@ -65,17 +69,25 @@ fn a_message_of_an_object_that_is_ahead_opens_no_lock_and_runs_no_wake() {
     for to in [locked, takes] {
         flood(&db, sender, to).even_if_ahead().wait().unwrap();
     }
-    db.run_until(START).unwrap();
+    db.run_until(Time::from_millis(START)).unwrap();
     let header = |id| db.snapshot(id).unwrap().header().clone();
     assert_eq!(db.dead_letters().count(), 1, "the counter has no such method");
     assert_eq!(refused(&db, locked), 1);
     let entry = db.history(locked).refused().entries().unwrap().next().unwrap().unwrap();
     let continuant::Entry::Refusal(refusal) = entry else { panic!("{entry:?}") };
-    assert_eq!(refusal.input.time, START, "refused by the host's time");
+    assert_eq!(refusal.input.time, Time::from_millis(START), "refused by the host's time");
     let found = (header(locked).seq, header(locked).time, header(locked).wake);
-    assert_eq!(found, (1, START, Some(START + 2 * YEAR)), "it moved nothing");
+    assert_eq!(
+        found,
+        (1, Time::from_millis(START), Some(Time::from_millis(START + 2 * YEAR))),
+        "it moved nothing"
+    );
     let found = (header(takes).kind, header(takes).time, header(takes).wake);
-    assert_eq!(found, (Kind::Message, START, Some(START + YEAR)), "taken at the host's time");
+    assert_eq!(
+        found,
+        (Kind::Message, Time::from_millis(START), Some(Time::from_millis(START + YEAR))),
+        "taken at the host's time"
+    );
     db.call(locked, "add", args![1u64]).wait().unwrap_err();
     for id in [locked, takes, sender] {
         db.verify(id, Replay::Yes).unwrap();
@@ -89,7 +101,7 @@ fn what_an_object_that_is_ahead_is_asked_ends_in_an_error_of_its_own_and_leaves_
     let (id, other) = (from_ahead(&db, HOUR), db.create(relay_code(OPEN)).unwrap());
     let hear = |id| db.call(id, "hear", args![5u64]);
     let key = key(1);
-    let session = Session::until(START + HOUR).unwrap();
+    let session = Session::until(Time::from_millis(START + HOUR)).unwrap();
     check_ahead(hear(id).wait(), HOUR);
     check_ahead(hear(id).signed(&key).wait(), HOUR);
     check_ahead(db.write(id, vec![("got", 1u64.into())]).wait(), HOUR);
@@ -102,21 +114,25 @@ fn what_an_object_that_is_ahead_is_asked_ends_in_an_error_of_its_own_and_leaves_
     assert_eq!((db.info(id).unwrap().seq, refused(&db, id)), (0, 0));
     assert_eq!(db.info(other).unwrap().seq, 0, "all or none");
     let ahead = db.ahead().unwrap().unwrap();
-    assert_eq!((ahead.object_count, ahead.object, ahead.by), (1, id, HOUR));
+    assert_eq!((ahead.object_count, ahead.object, ahead.by), (1, id, Duration::from_millis(HOUR)));
     assert_eq!(db.metrics().ahead.as_millis(), u128::from(HOUR));
 
-    let let_in = |receipt: Receipt| assert_eq!(receipt.header.time, START + HOUR);
+    let let_in =
+        |receipt: Receipt| assert_eq!(receipt.header.time, Time::from_millis(START + HOUR));
     let_in(hear(id).even_if_ahead().wait().unwrap());
     let_in(hear(id).even_if_ahead().signed(&key).wait().unwrap());
     let_in(db.batch([hear(id).even_if_ahead()]).signed(&key).wait().unwrap().remove(0).unwrap());
     let got = vec![("got", 7u64.into())];
     let_in(db.write(id, got).even_if_ahead().wait().unwrap());
     let receipts = db.transaction([hear(other), hear(id).even_if_ahead()]).wait().unwrap();
-    assert_eq!((receipts[0].header.time, receipts[1].header.time), (START, START + HOUR));
+    assert_eq!(
+        (receipts[0].header.time, receipts[1].header.time),
+        (Time::from_millis(START), Time::from_millis(START + HOUR))
+    );
     hear(id).even_if_ahead().dry_run().unwrap().verdict.unwrap();
     db.close().unwrap();
 
-    let db = fixture.open_with(fixture.options().clock_ahead_max(HOUR));
+    let db = fixture.open_with(fixture.options().clock_ahead_max(Duration::from_millis(HOUR)));
     let_in(db.call(id, "hear", args![5u64]).wait().unwrap());
     db.close().unwrap();
     let db = open_at(&fixture, START + 55 * MINUTE);
@@ -132,17 +148,17 @@ fn messages_to_an_object_that_is_ahead_are_held_until_the_clock_is_near() {
     let (ahead, sender) = (from_ahead(&db, HOUR), db.create(relay_code(OPEN)).unwrap());
     flood(&db, sender, ahead).wait().unwrap();
     for now in [0, 1, 54 * MINUTE, 55 * MINUTE - 1] {
-        db.run_until(START + now).unwrap();
+        db.run_until(Time::from_millis(START + now)).unwrap();
         assert_eq!((db.message_count(), db.dead_letters().count()), (1, 0), "at {now}");
     }
     db.close().unwrap();
     let db = open_at(&fixture, START + 55 * MINUTE - 1);
-    db.run_until(START + 55 * MINUTE - 1).unwrap();
+    db.run_until(Time::from_millis(START + 55 * MINUTE - 1)).unwrap();
     assert_eq!(db.message_count(), 1);
-    db.advance_clock(START + 55 * MINUTE).unwrap();
-    db.run_until(START + 55 * MINUTE).unwrap();
+    db.advance_clock(Time::from_millis(START + 55 * MINUTE)).unwrap();
+    db.run_until(Time::from_millis(START + 55 * MINUTE)).unwrap();
     assert_eq!((db.message_count(), db.dead_letters().count()), (0, 0));
-    assert_eq!(db.snapshot(ahead).unwrap().header().time, START + HOUR);
+    assert_eq!(db.snapshot(ahead).unwrap().header().time, Time::from_millis(START + HOUR));
     assert_eq!(db.snapshot(ahead).unwrap().get::<u64>("got"), Ok(1));
 }
 
@@ -154,22 +170,28 @@ fn a_wake_of_an_object_that_is_ahead_is_overdue_until_the_clock_is_near() {
     let db = fixture.open();
     let id = db.create(counter_code(five)).unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
-    db.run_until(START + HOUR).unwrap();
+    db.run_until(Time::from_millis(START + HOUR)).unwrap();
     let raise = || db.call(id, "add", args![99u64]).wait().unwrap();
-    assert_eq!(raise().header.time, START + HOUR);
+    assert_eq!(raise().header.time, Time::from_millis(START + HOUR));
     db.close().unwrap();
     let db = open_at(&fixture, START + MINUTE);
-    db.run_until(START + MINUTE).unwrap();
+    db.run_until(Time::from_millis(START + MINUTE)).unwrap();
     let overdue = &db.overdue()[..];
     let [one] = overdue else { panic!("{overdue:?}") };
-    assert_eq!((one.object, one.wake, one.retry), (id, START + 10, START + 55 * MINUTE));
-    assert_eq!(one.cause, Cause::Ahead(59 * MINUTE));
+    assert_eq!(
+        (one.object, one.wake, one.retry),
+        (id, Time::from_millis(START + 10), Time::from_millis(START + 55 * MINUTE))
+    );
+    assert_eq!(one.cause, Cause::Ahead(Duration::from_millis(59 * MINUTE)));
     check_ahead(db.advance(id), 59 * MINUTE);
-    db.run_until(START + 55 * MINUTE - 1).unwrap();
+    db.run_until(Time::from_millis(START + 55 * MINUTE - 1)).unwrap();
     assert_eq!(db.info(id).unwrap().seq, 2);
-    db.run_until(START + 55 * MINUTE).unwrap();
+    db.run_until(Time::from_millis(START + 55 * MINUTE)).unwrap();
     let header = db.snapshot(id).unwrap().header().clone();
-    assert_eq!((header.seq, header.kind, header.time), (3, Kind::Cycle, START + HOUR));
+    assert_eq!(
+        (header.seq, header.kind, header.time),
+        (3, Kind::Cycle, Time::from_millis(START + HOUR))
+    );
     assert!(db.overdue().is_empty());
     db.close().unwrap();
     // An imported object has its due wake run before the call.
@@ -178,11 +200,11 @@ fn a_wake_of_an_object_that_is_ahead_is_overdue_until_the_clock_is_near() {
     db.close().unwrap();
     let db = open_at(&fixture, START + MINUTE);
     db.call(other, "ring", args![START + 2 * MINUTE]).wait().unwrap();
-    db.run_until(START + HOUR).unwrap();
+    db.run_until(Time::from_millis(START + HOUR)).unwrap();
     db.call(other, "add", args![99u64]).wait().unwrap();
     db.close().unwrap();
     let db = open_at(&fixture, START + 3 * MINUTE);
-    db.run_until(START + 3 * MINUTE).unwrap();
+    db.run_until(Time::from_millis(START + 3 * MINUTE)).unwrap();
     let add = db.call(other, "add", args![1u64]).even_if_ahead();
     assert_eq!(add.wait().unwrap().header.seq, 4, "a call, a call, the wake, and this");
 }
@@ -196,12 +218,12 @@ fn a_clock_that_goes_back_a_little_stops_nothing() {
     db.close().unwrap();
     let db = open_at(&fixture, START);
     let receipt = db.call(id, "add", args![1u64]).signed(&key(1)).wait().unwrap();
-    assert_eq!(receipt.header.time, START + 2_000, "not before its parent's");
+    assert_eq!(receipt.header.time, Time::from_millis(START + 2_000), "not before its parent's");
     db.call(id, "ring", args![START + 1_000]).wait().unwrap();
-    db.run_until(START + 1_999).unwrap();
+    db.run_until(Time::from_millis(START + 1_999)).unwrap();
     assert_eq!(db.info(id).unwrap().seq, 3, "a wake is not before the next moment of its object");
-    db.run_until(START + 2_001).unwrap();
-    assert_eq!(db.snapshot(id).unwrap().header().time, START + 2_001);
+    db.run_until(Time::from_millis(START + 2_001)).unwrap();
+    assert_eq!(db.snapshot(id).unwrap().header().time, Time::from_millis(START + 2_001));
 }
 
 /// The nonce of the newest version's input.
@@ -218,7 +240,7 @@ fn default_nonces_are_above_the_last_on_record_of_the_key_and_of_no_other() {
         @id("session") permit(principal is Key, action == Action::"open_session", resource);"#;
     let fixture = Fixture::new();
     let (one, two) = (key(1), key(2));
-    let session = Session::until(START + HOUR).unwrap();
+    let session = Session::until(Time::from_millis(START + HOUR)).unwrap();
     let mut id = None;
     for room in [1 << 30, 0] {
         let db = fixture.open_with(fixture.options().resident_bytes_max(room));
@@ -256,22 +278,25 @@ fn a_clock_that_is_ahead_lets_no_history_go_unless_it_is_trusted() {
         let options = fixture.options().clock(Clock::manual(now)).storage(small.clone());
         fixture.open_with(options)
     };
-    let db = open(START);
+    let db = open(Time::from_millis(START));
     let id = db.create(counter_code(OPEN)).unwrap();
     let pending: Vec<_> =
         (0..400).map(|_| db.call(id, "add", args![1u64]).submit().unwrap()).collect();
     pending.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
-    db.advance_clock(START + HOUR).unwrap();
+    db.advance_clock(Time::from_millis(START + HOUR)).unwrap();
     db.call(id, "add", args![1u64]).wait().unwrap();
     from_ahead(&db, 90 * YEAR);
-    db.set_retention(None, Retention::Age(24 * HOUR)).unwrap();
+    db.set_retention(None, Retention::Age(Duration::from_millis(24 * HOUR))).unwrap();
     db.close().unwrap();
-    let db = open(START + YEAR);
+    let db = open(Time::from_millis(START + YEAR));
     let compacted = db.compact(|_, _| {}).unwrap();
-    assert_eq!((compacted.trimmed_count, compacted.ages_from), (0, Some(START + HOUR)));
+    assert_eq!(
+        (compacted.trimmed_count, compacted.ages_from),
+        (0, Some(Time::from_millis(START + HOUR)))
+    );
     assert!(db.at(id, 1).is_ok() && db.at(id, 100).is_ok());
     let compacted = db.compact_by_clock(|_, _| {}).unwrap();
-    assert_eq!(compacted.ages_from, Some(START + YEAR));
+    assert_eq!(compacted.ages_from, Some(Time::from_millis(START + YEAR)));
     assert!(compacted.trimmed_count > 100, "{compacted:?}");
     let gone = (0..401).filter(|&seq| db.at(id, seq).is_err()).collect::<Vec<_>>();
     assert!(gone.len() > 100, "{gone:?}");
@@ -292,7 +317,7 @@ fn what_may_be_read_from_a_time_on_may_not_because_the_object_is_ahead_of_the_cl
     let db = fixture.open();
     db.import(Cursor::new(capsule(&theirs, id))).unwrap();
     assert!(!total(&db), "by this host's clock it is 2013");
-    db.run_until(START + YEAR).unwrap();
+    db.run_until(Time::from_millis(START + YEAR)).unwrap();
     assert!(total(&db));
 }
 
@@ -312,14 +337,14 @@ fn a_rate_is_used_up_by_what_this_clock_let_happen_alone() {
     // A version from before the clock was ahead may be forked into another object.
     let other = db.create(code()).unwrap();
     db.call(other, "add", args![1u64]).wait().unwrap();
-    db.advance_clock(START + YEAR).unwrap();
+    db.advance_clock(Time::from_millis(START + YEAR)).unwrap();
     db.call(other, "add", args![1u64]).wait().unwrap();
     db.close().unwrap();
     let db = open_at(&fixture, START + HOUR);
     check_ahead(db.call(other, "add", args![1u64]).wait(), YEAR - HOUR);
     let fork = db.fork(other, 1, None).unwrap();
     let receipt = db.call(fork, "add", args![1u64]).wait().unwrap();
-    assert_eq!(receipt.header.time, START + HOUR);
+    assert_eq!(receipt.header.time, Time::from_millis(START + HOUR));
 }
 
 /// Regression: the overdue wake of the object's state before its return was reported for ever.
@@ -331,19 +356,22 @@ fn a_wake_that_is_overdue_is_not_once_the_object_has_gone_on_elsewhere() {
     let theirs = fixtures[0].open();
     let id = theirs.create(counter_code(five)).unwrap();
     theirs.call(id, "ring", args![START + 10]).wait().unwrap();
-    theirs.run_until(START + HOUR).unwrap();
+    theirs.run_until(Time::from_millis(START + HOUR)).unwrap();
     theirs.call(id, "add", args![1u64]).wait().unwrap();
     let db = fixtures[1].open();
     db.import(Cursor::new(capsule(&theirs, id))).unwrap();
-    db.run_until(START + MINUTE).unwrap();
+    db.run_until(Time::from_millis(START + MINUTE)).unwrap();
     let overdue = &db.overdue()[..];
     let [one] = overdue else { panic!("{overdue:?}") };
-    assert_eq!((one.object, one.wake, &one.cause), (id, START + 10, &Cause::Ahead(59 * MINUTE)));
+    assert_eq!(
+        (one.object, one.wake, &one.cause),
+        (id, Time::from_millis(START + 10), &Cause::Ahead(Duration::from_millis(59 * MINUTE)))
+    );
     // The object woke there, and its next wake will be due here.
     theirs.call(id, "add", args![5u64]).wait().unwrap();
-    theirs.run_until(START + HOUR + MINUTE).unwrap();
+    theirs.run_until(Time::from_millis(START + HOUR + MINUTE)).unwrap();
     let wake = theirs.info(id).unwrap().wake;
-    assert!(wake > Some(START + HOUR), "{wake:?}");
+    assert!(wake > Some(Time::from_millis(START + HOUR)), "{wake:?}");
     db.import(Cursor::new(capsule(&theirs, id))).unwrap();
     assert_eq!((db.overdue(), db.metrics().wakes_overdue), (Vec::new(), 0));
     assert_eq!(db.next_wake(), wake);

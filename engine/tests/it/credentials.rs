@@ -1,7 +1,7 @@
 //! Credentials: who signed is known, and what was signed is admitted once, in time, in order.
 
 use continuant::{
-    Clock, Database, ErrorKind, ObjectId, Reason, Receipt, Replay, Result, SigningKey, args,
+    Clock, Database, ErrorKind, ObjectId, Reason, Receipt, Replay, Result, SigningKey, Time, args,
     verify_capsule,
 };
 
@@ -20,7 +20,11 @@ fn policy() -> String {
 }
 
 fn add(db: &Database, id: ObjectId, key: &SigningKey, nonce: u64, expires: u64) -> Result<Receipt> {
-    db.call(id, "add", args![1u64]).signed(key).nonce(nonce).expires(expires).wait()
+    db.call(id, "add", args![1u64])
+        .signed(key)
+        .nonce(nonce)
+        .expires(Time::from_millis(expires))
+        .wait()
 }
 
 #[track_caller]
@@ -99,10 +103,10 @@ fn a_signature_holds_by_default_though_the_object_is_ahead_of_the_clock() {
     let fixture = Fixture::new();
     let db = fixture.open();
     let id = db.create(counter_code(OPEN)).unwrap();
-    db.run_until(START + DAY).unwrap();
+    db.run_until(Time::from_millis(START + DAY)).unwrap();
     db.call(id, "add", args![1u64]).wait().unwrap();
     db.close().unwrap();
-    let db = fixture.open_with(fixture.options().clock(Clock::manual(START)));
+    let db = fixture.open_with(fixture.options().clock(Clock::manual(Time::from_millis(START))));
     for _ in 0..2 {
         let add = db.call(id, "add", args![1u64]).even_if_ahead();
         add.signed(&key(1)).wait().unwrap();
@@ -116,9 +120,11 @@ fn what_belongs_to_a_signature_is_not_taken_without_one() {
     let id = db.create(counter_code(OPEN)).unwrap();
     let head = db.snapshot(id).unwrap().hash();
     let add = || db.call(id, "add", args![1u64]);
-    for (call, given) in
-        [(add().parent(head), "parent"), (add().nonce(1), "nonce"), (add().expires(1), "expiry")]
-    {
+    for (call, given) in [
+        (add().parent(head), "parent"),
+        (add().nonce(1), "nonce"),
+        (add().expires(Time::from_millis(1)), "expiry"),
+    ] {
         let error = call.wait().unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::NotSigned { what } if *what == given), "{error}");
     }
@@ -180,8 +186,8 @@ fn what_a_call_of_a_batch_asks_for_besides_holds_for_it_alone() {
         add().nonce(8).parent(head),
         add().nonce(7),
         add().nonce(6),
-        add().nonce(9).expires(START - 1),
-        add().nonce(9).expires(START + 8 * DAY),
+        add().nonce(9).expires(Time::from_millis(START - 1)),
+        add().nonce(9).expires(Time::from_millis(START + 8 * DAY)),
         add(),
     ];
     let answers = db.batch(calls).signed(&one).wait().unwrap();
@@ -256,7 +262,11 @@ fn flood(db: &Database, id: ObjectId, count: u32, expires: u64) {
     });
     let strangers: Vec<SigningKey> = strangers.collect();
     let calls = strangers.iter().map(|stranger| {
-        db.call(id, "add", args![1u64]).signed(stranger).nonce(1).expires(expires).submit()
+        db.call(id, "add", args![1u64])
+            .signed(stranger)
+            .nonce(1)
+            .expires(Time::from_millis(expires))
+            .submit()
     });
     let calls: Vec<_> = calls.collect::<Result<_>>().unwrap();
     calls.into_iter().for_each(|call| drop(call.wait().unwrap()));
@@ -284,7 +294,7 @@ fn fresh_keys_shut_nobody_out() {
     add(&db, id, &named, 8, START + 1).unwrap();
     add(&db, id, &owner, 8, START + DAY + 1).unwrap();
     // The longest expiry grows with time, and a default expiry is long enough where it must be.
-    db.run_until(START + 1000).unwrap();
+    db.run_until(Time::from_millis(START + 1000)).unwrap();
     db.call(id, "add", args![1u64]).signed(&key(3)).wait().unwrap();
     let fourth = key(4);
     let batch = db.batch([db.call(id, "add", args![1u64])]).signed(&fourth);
@@ -329,9 +339,10 @@ fn a_refusal_for_the_hash_that_stands_for_none_is_right() {
     let head = store.head(id).unwrap().unwrap().head;
     let none = continuant::VersionHash::NONE;
     let request = Request::Call { method: "add".to_string(), arguments: vec![0; 8] };
-    let mut credential = Credential { parent: Some(none), ..Credential::new(2, START + DAY) };
+    let mut credential =
+        Credential { parent: Some(none), ..Credential::new(2, Time::from_millis(START + DAY)) };
     credential.sign(&key(1), id, &request);
-    let input = Input { request, time: START, credential: Some(credential) };
+    let input = Input { request, time: Time::from_millis(START), credential: Some(credential) };
     let detail = format!("it follows {none}, the head is {}", head.hash);
     let verdict = Verdict::native(Reason::WrongParent, detail);
     let refusal = head.refusal(&input, verdict);

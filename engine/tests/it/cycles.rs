@@ -1,7 +1,9 @@
 //! Own cycles: wakes run without a caller, before what comes after them, and survive a restart.
 
+use std::time::Duration;
+
 use continuant::{
-    Cause, Clock, Database, ErrorKind, Kind, ObjectId, Options, Reason, Replay, args,
+    Cause, Clock, Database, ErrorKind, Kind, ObjectId, Options, Reason, Replay, Time, args,
 };
 
 use crate::objects::{Fixture, OPEN, START, counter_code, module};
@@ -12,16 +14,19 @@ fn a_wake_runs_at_its_time_and_rearms_itself() {
     let db = fixture.open();
     let id = db.create(counter_code(OPEN)).unwrap();
     let receipt = db.call(id, "ring", args![START + 500]).wait().unwrap();
-    assert_eq!(receipt.header.wake, Some(START + 500));
+    assert_eq!(receipt.header.wake, Some(Time::from_millis(START + 500)));
     let [rung] = receipt.outputs().unwrap() else { panic!("{receipt:?}") };
     assert_eq!((rung.name.as_str(), rung.payload.len()), ("rung", 8));
-    db.run_until(START + 499).unwrap();
+    db.run_until(Time::from_millis(START + 499)).unwrap();
     assert_eq!(db.snapshot(id).unwrap().header().seq, 1);
-    db.run_until(START + 3_600).unwrap();
+    db.run_until(Time::from_millis(START + 3_600)).unwrap();
     let snapshot = db.snapshot(id).unwrap();
     assert_eq!(snapshot.get::<u64>("total"), Ok(4), "at 500, 1500, 2500 and 3500");
-    assert_eq!((snapshot.header().kind, snapshot.header().time), (Kind::Cycle, START + 3_500));
-    assert_eq!(snapshot.header().wake, Some(START + 4_500));
+    assert_eq!(
+        (snapshot.header().kind, snapshot.header().time),
+        (Kind::Cycle, Time::from_millis(START + 3_500))
+    );
+    assert_eq!(snapshot.header().wake, Some(Time::from_millis(START + 4_500)));
     db.verify(id, Replay::Yes).unwrap();
 }
 
@@ -32,11 +37,11 @@ fn a_wake_runs_before_an_input_that_comes_after_it() {
     let id = db.create(counter_code(OPEN)).unwrap();
     db.call(id, "add", args![98u64]).wait().unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
-    db.advance_clock(START + 5_000).unwrap();
+    db.advance_clock(Time::from_millis(START + 5_000)).unwrap();
     let receipt = db.call(id, "add", args![0u64]).wait().unwrap();
     assert_eq!(receipt.header.seq, 5, "two cycles, at 10 and 1010, came first");
-    assert_eq!(db.at(id, 3).unwrap().header().time, START + 10);
-    assert_eq!(db.at(id, 4).unwrap().header().time, START + 1_010);
+    assert_eq!(db.at(id, 3).unwrap().header().time, Time::from_millis(START + 10));
+    assert_eq!(db.at(id, 4).unwrap().header().time, Time::from_millis(START + 1_010));
     assert_eq!(receipt.header.wake, None);
 }
 
@@ -48,8 +53,8 @@ fn a_wake_survives_a_restart() {
     db.call(id, "ring", args![START + 60_000]).wait().unwrap();
     db.close().unwrap();
     let db = fixture.open();
-    assert_eq!(db.next_wake(), Some(START + 60_000));
-    db.run_until(START + 60_000).unwrap();
+    assert_eq!(db.next_wake(), Some(Time::from_millis(START + 60_000)));
+    db.run_until(Time::from_millis(START + 60_000)).unwrap();
     assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(1));
 }
 
@@ -62,7 +67,9 @@ fn advance_says_when_the_object_is_not_due() {
     assert!(matches!(error.kind(), ErrorKind::NotDue { wake: None }), "{error}");
     db.call(id, "ring", args![START + 5]).wait().unwrap();
     let error = db.advance(id).unwrap_err();
-    assert!(matches!(error.kind(), ErrorKind::NotDue { wake: Some(at) } if *at == START + 5));
+    assert!(
+        matches!(error.kind(), ErrorKind::NotDue { wake: Some(at) } if at.as_millis() == START + 5)
+    );
 }
 
 #[test]
@@ -73,8 +80,8 @@ fn a_wake_that_is_refused_is_on_record_once_and_tried_again_on_request() {
         unless { action == Action::"advance" };"#;
     let id = db.create(counter_code(policy)).unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
-    db.run_until(START + 1_000).unwrap();
-    db.run_until(START + 2_000).unwrap();
+    db.run_until(Time::from_millis(START + 1_000)).unwrap();
+    db.run_until(Time::from_millis(START + 2_000)).unwrap();
     let refused = || db.history(id).refused().entries().unwrap().count();
     assert_eq!(refused(), 1);
     let error = db.advance(id).unwrap_err();
@@ -91,10 +98,14 @@ fn a_wake_that_was_refused_is_tried_again_once_the_object_has_changed() {
         unless { action == Action::"advance" && context.before.total < 5 };"#;
     let id = db.create(counter_code(policy)).unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
-    db.run_until(START + 1_000).unwrap();
-    assert_eq!(db.next_wake(), Some(START + 1_010), "it was refused, and is tried again");
+    db.run_until(Time::from_millis(START + 1_000)).unwrap();
+    assert_eq!(
+        db.next_wake(),
+        Some(Time::from_millis(START + 1_010)),
+        "it was refused, and is tried again"
+    );
     db.call(id, "add", args![5u64]).wait().unwrap();
-    db.run_until(START + 1_000).unwrap();
+    db.run_until(Time::from_millis(START + 1_000)).unwrap();
     let snapshot = db.snapshot(id).unwrap();
     assert_eq!((snapshot.header().kind, snapshot.get("total")), (Kind::Cycle, Ok(6_u64)));
 }
@@ -107,7 +118,7 @@ fn a_refused_wake_stays_on_record_once_across_restarts_and_evictions() {
     let db = fixture.open_with(fixture.options().resident_bytes_max(0));
     let id = db.create(counter_code(policy)).unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
-    db.run_until(START + 1_000).unwrap();
+    db.run_until(Time::from_millis(START + 1_000)).unwrap();
     db.call(id, "fail", args![]).wait().unwrap_err();
     for _ in 0..3 {
         let other = db.create(counter_code(OPEN)).unwrap();
@@ -116,7 +127,7 @@ fn a_refused_wake_stays_on_record_once_across_restarts_and_evictions() {
     db.call(id, "fail", args![]).wait().unwrap_err();
     db.close().unwrap();
     let db = fixture.open();
-    db.run_until(START + 2_000).unwrap();
+    db.run_until(Time::from_millis(START + 2_000)).unwrap();
     db.call(id, "fail", args![]).wait().unwrap_err();
     let refused = db.history(id).refused().entries().unwrap();
     assert_eq!(refused.count(), 4, "one cycle and three calls");
@@ -132,7 +143,7 @@ const QUIET: &str = r#"@id("calls") permit(principal, action, resource)
 fn seen(db: &Database, id: ObjectId) -> (usize, Kind, u64) {
     let header = db.snapshot(id).unwrap().header().clone();
     let refused = db.history(id).refused().entries().unwrap().count();
-    (refused, header.kind, header.time - START)
+    (refused, header.kind, header.time.saturating_sub(Duration::from_millis(START)).as_millis())
 }
 
 #[test]
@@ -143,16 +154,19 @@ fn a_wake_that_was_refused_for_a_reason_that_passes_runs_when_it_has_passed() {
         let id = db.create(counter_code(QUIET)).unwrap();
         db.call(id, "ring", args![START + 500]).wait().unwrap();
         for now in (0..=63_400).step_by(step) {
-            db.run_until(START + now).unwrap();
+            db.run_until(Time::from_millis(START + now)).unwrap();
         }
-        db.run_until(START + 63_499).unwrap();
+        db.run_until(Time::from_millis(START + 63_499)).unwrap();
         assert_eq!(seen(&db, id), (1, Kind::Call, 0), "tried six times, and on record once");
         let overdue = &db.overdue()[..];
         let [of_it] = overdue else { panic!("{overdue:?}") };
-        assert_eq!((of_it.object, of_it.wake, of_it.retry), (id, START + 500, START + 63_500));
+        assert_eq!(
+            (of_it.object, of_it.wake, of_it.retry),
+            (id, Time::from_millis(START + 500), Time::from_millis(START + 63_500))
+        );
         let Cause::Refused(verdict) = &of_it.cause else { panic!("{of_it:?}") };
         assert_eq!(verdict.reason, Reason::NotPermitted);
-        db.run_until(START + 63_600).unwrap();
+        db.run_until(Time::from_millis(START + 63_600)).unwrap();
         assert_eq!(seen(&db, id), (1, Kind::Cycle, 63_500), "after 1, 2, 4, 8, 16 and 32 s");
         assert!(db.overdue().is_empty());
         db.verify(id, Replay::Yes).unwrap();
@@ -165,21 +179,22 @@ fn a_database_that_is_opened_anew_goes_on_with_a_wake_that_was_refused() {
     let db = fixture.open();
     let id = db.create(counter_code(QUIET)).unwrap();
     db.call(id, "ring", args![START + 500]).wait().unwrap();
-    db.run_until(START + 1_000).unwrap();
+    db.run_until(Time::from_millis(START + 1_000)).unwrap();
     db.close().unwrap();
     for now in [2_000, 30_000] {
-        let options = fixture.options().clock(Clock::manual(START + now));
+        let options = fixture.options().clock(Clock::manual(Time::from_millis(START + now)));
         let db = fixture.open_with(options.resident_bytes_max(0));
-        db.run_until(START + now).unwrap();
+        db.run_until(Time::from_millis(START + now)).unwrap();
         assert_eq!(seen(&db, id), (1, Kind::Call, 0), "the record is not written again");
         assert_eq!(db.overdue().len(), 1);
         assert_eq!(db.metrics().wakes_overdue, 1);
         db.close().unwrap();
     }
-    let db = fixture.open_with(fixture.options().clock(Clock::manual(START + 70_000)));
-    db.run_until(START + 70_000).unwrap();
+    let db = fixture
+        .open_with(fixture.options().clock(Clock::manual(Time::from_millis(START + 70_000))));
+    db.run_until(Time::from_millis(START + 70_000)).unwrap();
     assert_eq!(db.at(id, 2).unwrap().header().kind, Kind::Cycle);
-    assert_eq!(db.at(id, 2).unwrap().header().time, START + 63_500);
+    assert_eq!(db.at(id, 2).unwrap().header().time, Time::from_millis(START + 63_500));
 }
 
 #[test]
@@ -188,12 +203,12 @@ fn a_wake_that_was_refused_does_not_hold_up_what_comes_after_it() {
     let db = fixture.open();
     let id = db.create(counter_code(QUIET)).unwrap();
     db.call(id, "ring", args![START + 500]).wait().unwrap();
-    db.advance_clock(START + 20_000).unwrap();
+    db.advance_clock(Time::from_millis(START + 20_000)).unwrap();
     let receipt = db.call(id, "add", args![1u64]).wait().unwrap();
-    assert_eq!((receipt.header.seq, receipt.header.time), (2, START + 20_000));
+    assert_eq!((receipt.header.seq, receipt.header.time), (2, Time::from_millis(START + 20_000)));
     let receipt = db.call(id, "add", args![1u64]).wait().unwrap();
     assert_eq!(receipt.header.seq, 3, "what has changed is tried again, and refused again");
-    db.advance_clock(START + 90_000).unwrap();
+    db.advance_clock(Time::from_millis(START + 90_000)).unwrap();
     let receipt = db.call(id, "add", args![1u64]).wait().unwrap();
     assert!(receipt.header.seq > 4, "the wake ran before it, at 83 s: {receipt:?}");
     let told = db.call(id, "add", args![1u64]).dry_run().unwrap();
@@ -209,12 +224,12 @@ fn a_clock_is_moved_however_far_though_a_wake_is_refused_for_ever() {
     let id = db.create(counter_code(policy)).unwrap();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
     for days in [1, 40_000] {
-        db.run_until(START + days * 24 * 3600 * 1000).unwrap();
+        db.run_until(Time::from_millis(START + days * 24 * 3600 * 1000)).unwrap();
     }
     assert!(db.metrics().wakes_retried < 100, "{:?}", db.metrics());
-    db.run_until(1 << 62).unwrap();
+    db.run_until(Time::from_millis(1 << 62)).unwrap();
     assert_eq!(seen(&db, id), (1, Kind::Call, 0));
-    db.run_until(u64::MAX).unwrap();
+    db.run_until(Time::MAX).unwrap();
 }
 
 #[test]
@@ -224,7 +239,7 @@ fn an_object_that_changes_its_mind_has_one_next_wake() {
     let id = db.create(counter_code(OPEN)).unwrap();
     for wake in [100, 200, 300_u64] {
         db.call(id, "ring", args![START + wake]).wait().unwrap();
-        assert_eq!(db.next_wake(), Some(START + wake));
+        assert_eq!(db.next_wake(), Some(Time::from_millis(START + wake)));
     }
 }
 
@@ -264,7 +279,7 @@ fn cycles_run_by_themselves_on_the_systems_clock() {
     let db = fixture.open_with(Options::new().clock(Clock::system()).workers(1));
     let id = db.create(counter_code(OPEN)).unwrap();
     db.call(id, "add", args![99u64]).wait().unwrap();
-    db.call(id, "ring", args![db.now() + 1]).wait().unwrap();
+    db.call(id, "ring", args![db.now().as_millis() + 1]).wait().unwrap();
     let give_up = std::time::Instant::now() + std::time::Duration::from_secs(60);
     while db.snapshot(id).unwrap().header().seq < 3 {
         assert!(std::time::Instant::now() < give_up, "the wake never ran");
@@ -281,7 +296,7 @@ fn an_outbox_gives_what_cycles_and_calls_put_out_and_again_until_it_is_told() {
     let db = fixture.open_with(options());
     let id = db.create(counter_code(OPEN)).unwrap();
     db.call(id, "ring", args![START + 5]).wait().unwrap();
-    db.run_until(START + 5).unwrap();
+    db.run_until(Time::from_millis(START + 5)).unwrap();
     db.call(id, "ring", args![START + 50]).wait().unwrap();
     db.sync().unwrap();
     let given = |db: &Database| {

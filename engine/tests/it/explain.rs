@@ -3,7 +3,8 @@
 use continuant::policy::Rule;
 use continuant::storage::{self, Retention};
 use continuant::{
-    Database, Entry, ErrorKind, Explanation, ObjectId, Options, Reason, SigningKey, Value, args,
+    Database, Entry, ErrorKind, Explanation, ObjectId, Options, Reason, SigningKey, Time, Value,
+    args,
 };
 use expect_test::{Expect, expect};
 use rand::rngs::StdRng;
@@ -41,7 +42,7 @@ fn print(told: &Explanation) -> String {
     if let Some(done) = &told.done {
         let result = done.result.as_ref().map(Value::to_json);
         let outputs: Vec<_> = done.outputs.iter().map(|output| &output.name).collect();
-        let wake = done.wake.map(|wake| wake - START);
+        let wake = done.wake.map(|wake| wake.as_millis().saturating_sub(START));
         text += &format!("result {result:?} outputs {outputs:?} wake {wake:?}\n");
     }
     let Some(policy) = &told.policy else { return text + "the policy was not asked\n" };
@@ -77,7 +78,7 @@ fn versions_are_explained_by_what_permitted_them() {
     db.call(id, "add", args![70u64]).signed(&key()).nonce(1).wait().unwrap();
     db.call(id, "ring", args![START + 9]).wait().unwrap();
     db.write(id, vec![("total", Value::U64(200))]).wait().unwrap();
-    db.run_until(START + 9).unwrap();
+    db.run_until(Time::from_millis(START + 9)).unwrap();
     check(
         db.explain(id, 0),
         expect![[r#"
@@ -304,7 +305,7 @@ fn a_dry_run_tells_what_then_happens_and_changes_nothing() {
             _ => db.call(id, "add", args![step % 50]).signed(&key).nonce(step / 2 * 2),
         };
         if random.random_bool(0.3) {
-            db.advance_clock(START + step * 10).unwrap();
+            db.advance_clock(Time::from_millis(START + step * 10)).unwrap();
         }
         db.run_until(db.now()).unwrap();
         let before = db.info(id).unwrap();
@@ -390,7 +391,7 @@ fn a_dry_run_is_behind_the_wakes_that_are_due() {
     // Without a thread that posts wakes, they run along with other work.
     let db = {
         db.close().unwrap();
-        let clock = continuant::Clock::manual(START + 5_000);
+        let clock = continuant::Clock::manual(Time::from_millis(START + 5_000));
         fixture.open_with(Options::new().clock(clock).cycles(false))
     };
     let told = db.call(id, "add", args![0u64]).dry_run().unwrap();
@@ -408,7 +409,7 @@ fn a_wake_that_would_be_refused_is_behind_no_dry_run() {
     let id = db.create(counter_code(policy)).unwrap();
     db.call(id, "ring", args![START]).wait().unwrap();
     db.close().unwrap();
-    let clock = continuant::Clock::manual(START + 5_000);
+    let clock = continuant::Clock::manual(Time::from_millis(START + 5_000));
     let db = fixture.open_with(Options::new().clock(clock).cycles(false));
     let told = db.call(id, "add", args![3u64]).dry_run().unwrap();
     assert_eq!((told.seq, told.done.unwrap().result), (2, Some(Value::U64(3))));

@@ -1,7 +1,7 @@
 //! Objects that begin as a version of another: what they have of it, and what they do not.
 
 use continuant::query::Entry;
-use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Replay, Value, args};
+use continuant::{Database, ErrorKind, Kind, ObjectId, Reason, Replay, Time, Value, args};
 
 use crate::objects::{Fixture, OPEN, START, check_anywhere, counter_code, key, labelled};
 
@@ -76,14 +76,14 @@ fn a_fork_can_be_made_without_the_wake() {
     let quiet = db.fork_without_wake(id, 1, Some("quiet")).unwrap();
     let before = db.fork_without_wake(id, 0, None).unwrap();
     assert_eq!((db.info(quiet).unwrap().wake, db.find("quiet").unwrap()), (None, Some(quiet)));
-    db.run_until(START + 100).unwrap();
+    db.run_until(Time::from_millis(START + 100)).unwrap();
     assert_eq!([id, quiet, before].map(|id| total(&db, id)), [1, 0, 0]);
     db.call(quiet, "ring", args![START + 200]).wait().unwrap();
     db.verify(before, Replay::Yes).unwrap();
     let (here, there, _elsewhere) = check_anywhere(&fixture, db, quiet);
     for db in [here, there] {
         assert_eq!(db.verify(quiet, Replay::Yes).unwrap().fork_of, Some((id, 1)));
-        db.run_until(START + 200).unwrap();
+        db.run_until(Time::from_millis(START + 200)).unwrap();
         assert_eq!(total(&db, quiet), 1);
     }
 }
@@ -96,12 +96,12 @@ fn a_fork_wakes_when_the_object_would_have() {
     db.call(id, "ring", args![START + 100]).wait().unwrap();
     let fork = db.fork(id, 1, None).unwrap();
     let before = db.fork(id, 0, None).unwrap();
-    assert_eq!(db.info(fork).unwrap().wake, Some(START + 100));
-    db.run_until(START + 100).unwrap();
+    assert_eq!(db.info(fork).unwrap().wake, Some(Time::from_millis(START + 100)));
+    db.run_until(Time::from_millis(START + 100)).unwrap();
     assert_eq!([id, fork, before].map(|id| total(&db, id)), [1, 1, 0]);
     // A fork of a version whose wake is past runs the wake at once.
     let late = db.fork(id, 1, None).unwrap();
-    db.run_until(START + 100).unwrap();
+    db.run_until(Time::from_millis(START + 100)).unwrap();
     assert_eq!(total(&db, late), 1);
     db.verify(late, Replay::Yes).unwrap();
 }

@@ -161,8 +161,8 @@ fn what_is_played_is_what_a_database_does() {
         for played in &broken.events {
             let call = match &played.event.what {
                 What::Call { method, arguments } => db.call(id, method, arguments.clone()),
-                What::Wait(ms) => {
-                    db.run_until(db.now() + ms).unwrap();
+                What::Wait(span) => {
+                    db.run_until(db.now().saturating_add(*span)).unwrap();
                     continue;
                 }
                 other => panic!("{other:?} is in no minimal sequence: {}", told(&broken)),

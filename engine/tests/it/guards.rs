@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use continuant::instrument::ModuleErrorKind;
 use continuant::object::capsule::{Chain, HEAD, SectionKind};
@@ -20,8 +21,8 @@ use continuant::schema::encode_value;
 use continuant::schema::write;
 use continuant::storage::CapsuleReader;
 use continuant::{
-    Code, Database, Entry, ErrorKind, Kind, Law, ObjectId, Options, Reason, Receipt, Replay, Value,
-    Verified, args, verify_capsule,
+    Code, Database, Entry, ErrorKind, Kind, Law, ObjectId, Options, Reason, Receipt, Replay, Time,
+    Value, Verified, args, verify_capsule,
 };
 
 use crate::objects::{Fixture, OPEN, START, capsule, check_anywhere, counter_code, key, module};
@@ -140,7 +141,7 @@ fn a_law_that_cedar_cannot_express_is_held() {
     assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(12));
     // The object's own cycle is held to it as well: the wake is refused once, on record.
     db.call(id, "remind", args![START + 1000]).wait().unwrap();
-    db.run_until(START + 2000).unwrap();
+    db.run_until(Time::from_millis(START + 2000)).unwrap();
     assert_eq!(db.info(id).unwrap().refusal_count, 3);
     db.write(id, vec![("accounts.0", 1u64.into()), ("total", 13u64.into())]).wait().unwrap();
     let verified = check_guarded(&fixture, db, id, 4);
@@ -487,7 +488,11 @@ fn forged(capsule: &[u8], request: Request) -> Vec<u8> {
 /// The version that a write or an amendment makes, permitted by the rule `open` or `amend`.
 fn next(verifier: &Verifier, request: Request) -> Vec<u8> {
     let (head, before, definition) = (verifier.head(), verifier.image(), verifier.definition());
-    let mut input = Input { request, time: head.header.time + 1, credential: None };
+    let mut input = Input {
+        request,
+        time: head.header.time.saturating_add(Duration::from_millis(1)),
+        credential: None,
+    };
     let (mut pages, mut amended, mut signers) = (Vec::new(), None, Vec::new());
     match &input.request {
         Request::Write { fields } => {
@@ -497,8 +502,10 @@ fn next(verifier: &Verifier, request: Request) -> Vec<u8> {
         Request::Amend { policy } => {
             let policy = Policy::decode(policy, &definition.schema).unwrap();
             amended = Some(definition.amended(policy));
-            let mut credential =
-                continuant::object::credential::Credential::new(9, input.time + 1000);
+            let mut credential = continuant::object::credential::Credential::new(
+                9,
+                input.time.saturating_add(Duration::from_millis(1000)),
+            );
             credential.sign(&key(1), head.id, &input.request);
             signers.push(key(1).public());
             input.credential = Some(credential);

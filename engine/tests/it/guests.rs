@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use continuant::instrument::{Limits, instrument};
 use continuant::policy::definition::Definition;
 use continuant::{
-    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, SigningKey, Upgrade, Value, args,
+    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, SigningKey, Time, Upgrade, Value, args,
 };
 use expect_test::{Expect, expect};
 
@@ -416,19 +416,25 @@ fn an_aircraft_inspects_itself_three_days_after_its_notice() {
         (output.name.as_str(), &output.payload[..]),
         ("inspection-due", &inspection.to_le_bytes()[..])
     );
-    assert_eq!(receipt.header.wake, Some(inspection * MINUTE));
+    assert_eq!(receipt.header.wake, Some(Time::from_millis(inspection * MINUTE)));
     check_refused(aircraft.fly(5_400, 601), Reason::Forbidden, &["inspection"]);
     check_refused(aircraft.fly(5_399, 601), Reason::Forbidden, &["inspection", "overlap"]);
     let last = aircraft.fly(5_400, 600).unwrap();
-    assert_eq!((last.outputs().unwrap().len(), last.header.wake), (0, Some(inspection * MINUTE)));
+    assert_eq!(
+        (last.outputs().unwrap().len(), last.header.wake),
+        (0, Some(Time::from_millis(inspection * MINUTE)))
+    );
     let state = || db.snapshot(aircraft.id).unwrap();
     assert_eq!(state().value("notice").unwrap(), Some(inspection).into());
 
-    db.run_until(inspection * MINUTE - 1).unwrap();
+    db.run_until(Time::from_millis(inspection * MINUTE - 1)).unwrap();
     assert_eq!(aircraft.get("minutes-since-inspection"), 6_000);
-    db.run_until(inspection * MINUTE).unwrap();
+    db.run_until(Time::from_millis(inspection * MINUTE)).unwrap();
     let header = state().header().clone();
-    assert_eq!((header.kind, header.time, header.wake), (Kind::Cycle, inspection * MINUTE, None));
+    assert_eq!(
+        (header.kind, header.time, header.wake),
+        (Kind::Cycle, Time::from_millis(inspection * MINUTE), None)
+    );
     assert_eq!(state().value("notice").unwrap(), None::<u64>.into());
     let counters = ["minutes-since-inspection", "notices", "inspections", "flights"];
     assert_eq!(counters.map(|it| aircraft.get(it)), [0, 1, 1, 3]);
@@ -497,7 +503,7 @@ fn a_meter_runs_forwards_and_not_too_fast() {
     let id = db.create(code("meter", "c").args(args!["№ 227"])).unwrap();
     let record = |reading: u64| db.call(id, "record-reading", args![reading]).wait();
     record(1_000_000).unwrap();
-    db.advance_clock(START + 2 * MINUTE).unwrap();
+    db.advance_clock(Time::from_millis(START + 2 * MINUTE)).unwrap();
     record(1_000_200).unwrap();
     check_refused(record(1_000_199), Reason::Forbidden, &["monotone"]);
     check_refused(record(1_000_201), Reason::Forbidden, &["rate"]);
@@ -516,8 +522,8 @@ fn a_lamp_goes_out_by_itself() {
     let id = db.create(code("lamp", "wat")).unwrap();
     let on = |seconds: u32| db.call(id, "switch-on", args![seconds]).wait();
     check_refused(on(3601), Reason::NotPermitted, &[]);
-    assert_eq!(on(60).unwrap().header.wake, Some(START + MINUTE));
-    db.run_until(START + MINUTE).unwrap();
+    assert_eq!(on(60).unwrap().header.wake, Some(Time::from_millis(START + MINUTE)));
+    db.run_until(Time::from_millis(START + MINUTE)).unwrap();
     let state = db.snapshot(id).unwrap();
     assert_eq!((state.get("on"), state.get("switched")), (Ok(false), Ok(2_u32)));
     assert_eq!(state.header().kind, Kind::Cycle);

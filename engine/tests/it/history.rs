@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use continuant::{Code, Entry, ErrorKind, Kept, Kind, TrailEnd, Value, args, storage};
+use continuant::{Code, Entry, ErrorKind, Kept, Kind, Time, TrailEnd, Value, args, storage};
 
 use crate::objects::{Fixture, OPEN, START, capsule, counter_code, labelled, module};
 
@@ -13,7 +13,7 @@ fn every_version_is_there_by_seq_and_by_time() {
     let id = db.create(counter_code(OPEN)).unwrap();
     let mut model = BTreeMap::from([(0_u64, 0_u64)]);
     for seq in 1..=200_u64 {
-        db.advance_clock(START + seq * 10).unwrap();
+        db.advance_clock(Time::from_millis(START + seq * 10)).unwrap();
         db.call(id, "add", args![seq]).wait().unwrap();
         model.insert(seq, model[&(seq - 1)] + seq);
     }
@@ -21,12 +21,18 @@ fn every_version_is_there_by_seq_and_by_time() {
         for (&seq, &total) in &model {
             let snapshot = db.at(id, seq).unwrap();
             assert_eq!(snapshot.get::<u64>("total"), Ok(total), "pass {pass}, seq {seq}");
-            assert_eq!(db.as_of(id, START + seq * 10 + 9).unwrap().hash(), snapshot.hash());
+            assert_eq!(
+                db.as_of(id, Time::from_millis(START + seq * 10 + 9)).unwrap().hash(),
+                snapshot.hash()
+            );
         }
     }
     let error = db.at(id, 201).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::NoVersion { newest: 200, .. }), "{error}");
-    assert!(db.as_of(id, START - 1).is_err(), "before the genesis there was nothing");
+    assert!(
+        db.as_of(id, Time::from_millis(START - 1)).is_err(),
+        "before the genesis there was nothing"
+    );
 }
 
 #[test]
@@ -53,7 +59,7 @@ fn blame_names_the_version_that_changed_a_field_last() {
     let db = fixture.open();
     let id = db.create(counter_code(OPEN)).unwrap();
     for (at, amount) in [(1, 5_u64), (2, 3), (3, 0), (4, 0)] {
-        db.advance_clock(START + at).unwrap();
+        db.advance_clock(Time::from_millis(START + at)).unwrap();
         db.call(id, "add", args![amount]).wait().unwrap();
     }
     assert_eq!(db.blame(id, "total").unwrap().entry.header.seq, 2);
@@ -67,7 +73,7 @@ fn a_history_is_read_from_either_end_and_by_time() {
     let db = fixture.open();
     let id = db.create(counter_code(OPEN)).unwrap();
     for step in 1..=6_u64 {
-        db.advance_clock(START + step).unwrap();
+        db.advance_clock(Time::from_millis(START + step)).unwrap();
         let method = if step % 3 == 0 { "fail" } else { "add" };
         let arguments = if step % 3 == 0 { args![] } else { args![step] };
         drop(db.call(id, method, arguments).wait());
@@ -80,7 +86,8 @@ fn a_history_is_read_from_either_end_and_by_time() {
     assert_eq!(all, ["create0", "call1", "call2", "refusal3", "call3", "call4", "refusal5"]);
     let back: Vec<_> = db.history(id).backwards().limit(2).entries().unwrap().map(show).collect();
     assert_eq!(back, ["call4", "call3"]);
-    let since = db.history(id).since(START + 2).until(START + 4);
+    let since =
+        db.history(id).since(Time::from_millis(START + 2)).until(Time::from_millis(START + 4));
     let since: Vec<_> = since.entries().unwrap().map(show).collect();
     assert_eq!(since, ["call2", "refusal3", "call3"]);
     let refused = || db.history(id).refused();
@@ -90,7 +97,7 @@ fn a_history_is_read_from_either_end_and_by_time() {
     assert_eq!(show(refused()), ["refusal3", "refusal5"]);
     assert_eq!(show(refused().limit(1)), ["refusal3"]);
     assert_eq!(show(refused().limit(0)), [""; 0]);
-    assert_eq!(show(refused().since(START + 4)), ["refusal5"]);
+    assert_eq!(show(refused().since(Time::from_millis(START + 4))), ["refusal5"]);
     assert_eq!(show(refused().backwards().limit(1)), ["refusal5"]);
 }
 
@@ -101,7 +108,7 @@ fn a_range_of_a_history_is_what_is_in_it_of_all_of_it() {
     let id = db.create(counter_code(OPEN)).unwrap();
     for step in 1..=60_u64 {
         // Several have the same time, and some times have none.
-        db.advance_clock(START + step / 4 * 8).unwrap();
+        db.advance_clock(Time::from_millis(START + step / 4 * 8)).unwrap();
         match step % 5 {
             0 | 3 => drop(db.call(id, "fail", args![]).wait()),
             _ => drop(db.call(id, "add", args![step]).wait().unwrap()),
@@ -116,8 +123,9 @@ fn a_range_of_a_history_is_what_is_in_it_of_all_of_it() {
     for since in (0..140).step_by(3) {
         for until in [0, 1, 7, 8, 40, 63, 64, 200] {
             let (since, until) = (START - 2 + since, START - 2 + until);
-            let within = |entry: &&Entry| (since..=until).contains(&entry.time());
-            let ranged = || db.history(id).since(since).until(until);
+            let within = |entry: &&Entry| (since..=until).contains(&entry.time().as_millis());
+            let ranged =
+                || db.history(id).since(Time::from_millis(since)).until(Time::from_millis(until));
             let expected: Vec<Entry> = whole.iter().filter(within).cloned().collect();
             assert_eq!(all(ranged()), expected, "{since} to {until}");
             let (refused, mut versions): (Vec<Entry>, Vec<Entry>) =

@@ -3,7 +3,7 @@
 use std::io::Cursor;
 
 use continuant::{
-    Code, Database, ErrorKind, ObjectId, Options, Replay, SigningKey, Verified, args,
+    Code, Database, ErrorKind, ObjectId, Options, Replay, SigningKey, Time, Verified, args,
     verify_capsule,
 };
 use rand::rngs::StdRng;
@@ -18,11 +18,11 @@ fn lively(db: &Database) -> ObjectId {
     db.call(id, "add", args![1u64]).signed(&key).nonce(1).wait().unwrap();
     db.call(id, "fail", args![]).wait().unwrap_err();
     db.call(id, "ring", args![START + 10]).wait().unwrap();
-    db.run_until(START + 2_500).unwrap();
+    db.run_until(Time::from_millis(START + 2_500)).unwrap();
     db.call(id, "add", args![1u64])
         .signed(&key)
         .nonce(1)
-        .expires(START + 9_000)
+        .expires(Time::from_millis(START + 9_000))
         .wait()
         .unwrap_err();
     db.call(id, "grow", args![1u32]).wait().unwrap();
@@ -45,7 +45,7 @@ fn a_capsule_is_verified_imported_and_continued_elsewhere() {
     assert!(other.import(Cursor::new(bytes.clone())).is_err(), "it is there already");
     assert_eq!(other.verify(id, Replay::Yes).unwrap(), expected);
     assert_eq!(capsule(&other, id), bytes, "the same lineage makes the same capsule");
-    other.run_until(START + 3_500).unwrap();
+    other.run_until(Time::from_millis(START + 3_500)).unwrap();
     other.call(id, "add", args![1u64]).wait().unwrap();
     let continued: Verified = other.verify(id, Replay::Yes).unwrap();
     assert_eq!(continued.versions, expected.versions + 2);

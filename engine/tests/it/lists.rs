@@ -2,7 +2,7 @@
 //! not cover yet.
 
 use continuant::object::hash::CodeHash;
-use continuant::{Code, Database, ObjectId, ObjectInfo, Objects, args};
+use continuant::{Code, Database, ObjectId, ObjectInfo, Objects, Time, args};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -20,7 +20,7 @@ fn populated(fixture: &Fixture, rng: &mut StdRng) -> Database {
             db.close().unwrap();
             db = fixture.open();
         }
-        db.advance_clock(START + step * 125).unwrap();
+        db.advance_clock(Time::from_millis(START + step * 125)).unwrap();
         let is_counter = rng.random_bool(0.5);
         let code = match is_counter {
             true => counter_code(OPEN),
@@ -68,16 +68,20 @@ impl Filter {
         let name = info.name.as_deref();
         (self.name.is_empty() || name.is_some_and(|name| name.starts_with(self.name)))
             && self.code.is_none_or(|code| code == info.code)
-            && info.created >= self.created.0
-            && info.created <= self.created.1
-            && info.time >= self.changed.0
-            && info.time <= self.changed.1
+            && info.created >= Time::from_millis(self.created.0)
+            && info.created <= Time::from_millis(self.created.1)
+            && info.time >= Time::from_millis(self.changed.0)
+            && info.time <= Time::from_millis(self.changed.1)
     }
 
     fn of<'a>(&self, db: &'a Database) -> Objects<'a> {
         let objects = db.objects().named(self.name).code(self.code);
-        let objects = objects.created_since(self.created.0).created_until(self.created.1);
-        objects.changed_since(self.changed.0).changed_until(self.changed.1)
+        let objects = objects
+            .created_since(Time::from_millis(self.created.0))
+            .created_until(Time::from_millis(self.created.1));
+        objects
+            .changed_since(Time::from_millis(self.changed.0))
+            .changed_until(Time::from_millis(self.changed.1))
     }
 }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use continuant::query::Entry;
 use continuant::{
     Code, CodeHash, Database, Durability, ErrorKind, Kind, ObjectId, Reason, Replay, SigningKey,
-    Value, args, storage,
+    Time, Value, args, storage,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -228,7 +228,7 @@ fn messages_are_sent_by_creations_cycles_and_transactions_too() {
     assert_eq!(field(&db, ids[2], "sum"), sum((0..3).chain(0..3)));
     // The cycle sends to the id of zeros, which is no object.
     db.call(ids[0], "wait", args![START + 10]).wait().unwrap();
-    db.run_until(START + 10).unwrap();
+    db.run_until(Time::from_millis(START + 10)).unwrap();
     assert_eq!(why(&db), ["there is no such object"]);
     let error = db.transaction([flood(ids[1], ids[2]), db.call(ids[2], "dwell", args![])]);
     error.wait().unwrap_err();
@@ -301,7 +301,7 @@ fn what_a_message_makes_is_not_earlier_than_what_sent_it() {
     let ids = relays(&db, 2);
     db.call(ids[1], "wait", args![START + 50]).wait().unwrap();
     for step in 0..40 {
-        db.advance_clock(START + 3 * step).unwrap();
+        db.advance_clock(Time::from_millis(START + 3 * step)).unwrap();
         db.call(ids[0], "flood", args![id(ids[1]), 5u32]).wait().unwrap();
     }
     settle(&db);
@@ -313,7 +313,7 @@ fn what_a_message_makes_is_not_earlier_than_what_sent_it() {
         let payloads = entry.payloads.unwrap();
         let Some(origin) = payloads.input.request.origin() else { continue };
         assert!(time(origin.sender, origin.seq) <= entry.header.time);
-        assert!(cycle || entry.header.time < START + 50, "the wake was due");
+        assert!(cycle || entry.header.time < Time::from_millis(START + 50), "the wake was due");
         after += u32::from(cycle);
     }
     assert!(after > 0);
@@ -345,12 +345,12 @@ fn a_power_cut_between_sender_and_receiver_delivers_again_and_once() {
         disk.hold();
         let cut = disk.after_a_power_cut();
         disk.release();
-        db.run_until(START).unwrap();
+        db.run_until(Time::from_millis(START)).unwrap();
         let whole = disk.after_a_power_cut();
         drop(db);
         for (disk, expected) in [(lost, 0), (cut, 50), (whole, 50)] {
             let db = options(&disk).open("db").unwrap();
-            db.run_until(START).unwrap();
+            db.run_until(Time::from_millis(START)).unwrap();
             assert_eq!(db.message_count(), 0);
             assert_eq!(field(&db, ids[1], "got"), expected);
             assert_eq!(field(&db, ids[1], "sum"), sum(0..expected));

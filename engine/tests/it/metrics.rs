@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use continuant::{
-    Durability, Error, ErrorKind, Kind, Metrics, ObjectId, Options, Reason, args, storage,
+    Durability, Error, ErrorKind, Kind, Metrics, ObjectId, Options, Reason, Time, args, storage,
 };
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -38,7 +38,7 @@ fn steps_are_counted_by_kind_and_refusals_by_reason() {
     }
     db.write(id, vec![("total", 5u64.into())]).wait().unwrap();
     db.call(id, "ring", args![START + 10]).durability(Durability::Relaxed).wait().unwrap();
-    db.run_until(START + 10).unwrap();
+    db.run_until(Time::from_millis(START + 10)).unwrap();
     for method in ["spin", "fail", "deep"] {
         db.call(id, method, args![]).wait().unwrap_err();
     }
@@ -71,14 +71,14 @@ fn wakes_are_counted_as_run_missed_and_late() {
     db.call(misses, "ring", args![START + 50]).wait().unwrap();
     db.call(runs, "ring", args![START + 1_000]).wait().unwrap();
     assert_eq!(db.metrics().wakes_armed, 2);
-    db.run_until(START + 50).unwrap();
+    db.run_until(Time::from_millis(START + 50)).unwrap();
     let metrics = db.metrics();
     let wakes = |it: &Metrics| [it.wakes_run, it.wakes_missed, it.wakes_late, it.wakes_armed];
     assert_eq!(wakes(&metrics), [0, 1, 0, 2]);
     assert_eq!((metrics.wakes_overdue, metrics.wakes_retried), (1, 0));
     assert_eq!(metrics.lateness.sum, Duration::ZERO);
     // The clock jumps: the first is due at 1000, the next two each a second later.
-    db.run_until(START + 3_060).unwrap();
+    db.run_until(Time::from_millis(START + 3_060)).unwrap();
     let metrics = db.metrics();
     assert_eq!(wakes(&metrics), [3, 1, 2, 2], "60 ms is not late");
     assert_eq!((metrics.wakes_overdue, metrics.wakes_retried), (1, 2), "at 1050 and 3050");
@@ -167,7 +167,7 @@ fn objects_come_into_memory_and_leave_it() {
     for id in &ids {
         db.call(*id, "add", args![1u64]).wait().unwrap();
     }
-    db.run_until(START).unwrap();
+    db.run_until(Time::from_millis(START)).unwrap();
     let metrics = db.metrics();
     check(&metrics);
     assert_eq!(metrics.objects_resident, 3);
@@ -203,7 +203,7 @@ fn metrics_are_printed_as_the_format_wants_it() {
     let db = fixture.open_with(fixture.options().cycles(false));
     let id = db.create(counter_code(LIMITED)).unwrap();
     db.call(id, "ring", args![START + 7]).wait().unwrap();
-    db.run_until(START + 7).unwrap();
+    db.run_until(Time::from_millis(START + 7)).unwrap();
     db.call(id, "add", args![1001u64]).wait().unwrap_err();
     db.transaction([db.call(id, "add", args![1u64])]).wait().unwrap();
     let metrics = db.metrics();

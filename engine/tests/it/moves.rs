@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write};
 
-use continuant::{Database, Error, ErrorKind, ObjectId, Replay, args, storage};
+use continuant::{Database, Error, ErrorKind, ObjectId, Replay, Time, args, storage};
 
 use crate::messages::relay_code;
 use crate::objects::{Fixture, OPEN, START, capsule, counter_code};
@@ -39,11 +39,11 @@ fn a_wake_that_is_overdue_is_tried_again_when_its_object_is_taken_back() {
     add(&db, id, 1).unwrap();
     db.call(id, "ring", args![START + 1000]).wait().unwrap();
     // The pauses of the overdue wake have grown by then.
-    db.run_until(START + 50_000).unwrap();
+    db.run_until(Time::from_millis(START + 50_000)).unwrap();
     assert_eq!(db.overdue().len(), 1);
     drop(moved(&db, id));
     assert!(db.take_back(id).unwrap());
-    db.run_until(START + 200_000).unwrap();
+    db.run_until(Time::from_millis(START + 200_000)).unwrap();
     assert!(db.overdue().is_empty(), "{:?}", db.overdue());
     // Each cycle sets the next.
     assert!(total(&db, id) > 1, "its cycle ran");
@@ -67,7 +67,7 @@ fn an_object_goes_there_and_back_and_runs_in_one_place() {
             assert_eq!(db.find(name).unwrap(), Some(id), "its names are as they were");
         }
         let now = START + 1000 * (journey as u64 + 1);
-        dbs.iter().for_each(|db| db.run_until(now).unwrap());
+        dbs.iter().for_each(|db| db.run_until(Time::from_millis(now)).unwrap());
         assert_eq!(total(&dbs[to], id), journey as u64 * 3 + 1, "journey {journey}: it woke here");
         assert_eq!(total(&dbs[from], id), journey as u64 * 3, "and not there");
         add(&dbs[to], id, 2).unwrap();
@@ -84,7 +84,7 @@ fn an_object_goes_there_and_back_and_runs_in_one_place() {
                 let other = Fixture::new().open();
                 std::mem::replace(db, other).close().unwrap();
                 *db = fixture.open();
-                db.advance_clock(now).unwrap();
+                db.advance_clock(Time::from_millis(now)).unwrap();
             }
             is_moved(&add(&dbs[from], id, 2).unwrap_err());
         }
@@ -165,10 +165,10 @@ fn an_object_that_could_not_be_written_goes_on_here() {
     drop(moved(&db, id));
     db.move_away(id, &mut Full(0)).unwrap_err();
     is_moved(&add(&db, id, 1).unwrap_err());
-    db.run_until(START + 10).unwrap();
+    db.run_until(Time::from_millis(START + 10)).unwrap();
     assert_eq!(total(&db, id), 3, "it does not wake");
     assert!(db.take_back(id).unwrap() && !db.take_back(id).unwrap());
-    db.run_until(START + 10).unwrap();
+    db.run_until(Time::from_millis(START + 10)).unwrap();
     assert_eq!(total(&db, id), 4, "the wake that was due ran");
     db.verify(id, Replay::Yes).unwrap();
 }

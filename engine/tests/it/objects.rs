@@ -4,7 +4,9 @@
 
 use std::io::Cursor;
 
-use continuant::{Clock, Code, Database, ObjectId, Options, Replay, SigningKey, verify_capsule};
+use continuant::{
+    Clock, Code, Database, ObjectId, Options, Replay, SigningKey, Time, verify_capsule,
+};
 use tempfile::TempDir;
 
 /// 2013-01-01T00:00:00Z, in milliseconds since 1970.
@@ -102,7 +104,7 @@ impl Fixture {
     }
 
     pub(crate) fn options(&self) -> Options {
-        Options::new().clock(Clock::manual(START)).workers(2)
+        Options::new().clock(Clock::manual(Time::from_millis(START))).workers(2)
     }
 
     pub(crate) fn open(&self) -> Database {

@@ -1,7 +1,7 @@
 //! Read rules: the fields that a principal may read, and those that it may not.
 
 use continuant::{
-    Code, Database, ErrorKind, ObjectId, Principal, ReadableSnapshot, Reason, Value, args,
+    Code, Database, ErrorKind, ObjectId, Principal, ReadableSnapshot, Reason, Time, Value, args,
 };
 
 use crate::objects::{Fixture, START, counter_code, key, module};
@@ -121,7 +121,7 @@ fn approvals_and_the_past_decide_on_reads_as_they_do_on_steps() {
         db.call(id, "add", args![1u64]).wait().unwrap();
     }
     check_refused(newest(&db, holder(1), id).get::<u64>("total"), Reason::NotPermitted, &[]);
-    db.advance_clock(START + 60_000).unwrap();
+    db.advance_clock(Time::from_millis(START + 60_000)).unwrap();
     assert_eq!(newest(&db, holder(1), id).get::<u64>("total").unwrap(), 2);
     check_refused(newest(&db, ANYONE, id).get::<u64>("total"), Reason::NotPermitted, &[]);
     let first = db.reader(holder(1)).at(id, 0).unwrap();
@@ -150,7 +150,11 @@ fn versions_before_an_amendment_are_read_by_the_policy_that_there_is_now() {
     check_refused(newest(&db, ANYONE, id).get::<u64>("total"), Reason::NotPermitted, &[]);
     let reader = db.reader(ANYONE);
     assert_eq!(reader.at(id, 0).unwrap().get::<u64>("total").unwrap(), 0);
-    check_refused(reader.as_of(id, START).unwrap().get::<u64>("total"), Reason::NotPermitted, &[]);
+    check_refused(
+        reader.as_of(id, Time::from_millis(START)).unwrap().get::<u64>("total"),
+        Reason::NotPermitted,
+        &[],
+    );
 }
 
 #[test]

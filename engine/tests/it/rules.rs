@@ -7,7 +7,8 @@ use std::io::Cursor;
 
 use continuant::policy::Policy;
 use continuant::{
-    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, Result, Value, args, verify_capsule,
+    Code, Database, Kind, ObjectId, Reason, Receipt, Replay, Result, Time, Value, args,
+    verify_capsule,
 };
 use expect_test::expect;
 
@@ -166,7 +167,7 @@ fn a_price_is_quoted_after_two_feeds_within_a_minute() {
     check_refused(quote(), Reason::NotPermitted, &[]);
     check_admitted(observe(1010, &[ADA]), "feed");
     check_refused(quote(), Reason::NotPermitted, &[]);
-    db.advance_clock(START + MINUTE).unwrap();
+    db.advance_clock(Time::from_millis(START + MINUTE)).unwrap();
     check_admitted(observe(1000, &[BEN]), "feed");
     check_refused(quote(), Reason::NotPermitted, &[]);
     check_admitted(observe(1020, &[ADA]), "feed");
@@ -185,7 +186,7 @@ fn a_price_is_quoted_after_two_feeds_within_a_minute() {
     let (_elsewhere, other) = carry(&db, id);
     for db in [db, other] {
         check_refused(call(&db, id, "quote", args![], &[]), Reason::Forbidden, &["rate"]);
-        db.advance_clock(START + 2 * MINUTE).unwrap();
+        db.advance_clock(Time::from_millis(START + 2 * MINUTE)).unwrap();
         check_refused(call(&db, id, "quote", args![], &[]), Reason::NotPermitted, &[]);
         for (price, by) in [(1100_u64, ADA), (1110, BEN)] {
             call(&db, id, "observe", args![price], &[by]).unwrap();
@@ -201,15 +202,15 @@ fn a_price_that_nobody_observes_is_forgotten() {
     let db = fixture.open_with(fixture.options().cycles(false));
     let id = db.create(code("price", "price").args(args![keys(&[ADA, BEN])])).unwrap();
     let receipt = call(&db, id, "observe", args![1000_u64], &[ADA]).unwrap();
-    assert_eq!(receipt.header.wake, Some(START + 5 * MINUTE));
-    db.advance_clock(START + MINUTE).unwrap();
+    assert_eq!(receipt.header.wake, Some(Time::from_millis(START + 5 * MINUTE)));
+    db.advance_clock(Time::from_millis(START + MINUTE)).unwrap();
     call(&db, id, "observe", args![1000_u64], &[BEN]).unwrap();
     let (_elsewhere, other) = carry(&db, id);
     for db in [db, other] {
         let price = || db.snapshot(id).unwrap().value("price").unwrap();
-        db.run_until(START + 6 * MINUTE - 1).unwrap();
+        db.run_until(Time::from_millis(START + 6 * MINUTE - 1)).unwrap();
         assert_eq!(price(), Some(1000_u64).into());
-        db.run_until(START + 6 * MINUTE).unwrap();
+        db.run_until(Time::from_millis(START + 6 * MINUTE)).unwrap();
         assert_eq!(price(), None::<u64>.into());
         let header = db.snapshot(id).unwrap().header().clone();
         assert_eq!((header.seq, header.kind, header.wake), (3, Kind::Cycle, None));
@@ -261,11 +262,11 @@ fn a_price_whose_code_cheats_gets_nowhere() {
     let (rest, _) = text.split_once("// The code is not trusted").unwrap();
     let hasty = db.create(Code::wasm(cheating_price()).unwrap().policy(rest)).unwrap();
     check_admitted(observe(hasty, 1004, ADA), "feed");
-    db.run_until(START + 10).unwrap();
+    db.run_until(Time::from_millis(START + 10)).unwrap();
     assert_eq!(db.snapshot(hasty).unwrap().header().seq, 1);
     let verified = db.verify(hasty, Replay::Yes).unwrap();
     assert_eq!((verified.versions, verified.refusals), (2, 1));
-    db.run_until(START + 5 * MINUTE).unwrap();
+    db.run_until(Time::from_millis(START + 5 * MINUTE)).unwrap();
     check_refused(db.advance(id), Reason::Forbidden, &["honest"]);
     db.verify(id, Replay::Yes).unwrap();
 }
@@ -348,19 +349,22 @@ fn a_delegate_pays_alone_small_amounts_until_the_delegation_lapses() {
     check_refused(vault.delegate(DAN, until, &[ADA]), Reason::NotPermitted, &[]);
     check_refused(vault.delegate(DAN, START, &[ADA, CYD]), Reason::Forbidden, &["delegation"]);
     let receipt = check_admitted(vault.delegate(DAN, until, &[ADA, CYD]), "owners");
-    assert_eq!(receipt.header.wake, Some(until));
+    assert_eq!(receipt.header.wake, Some(Time::from_millis(until)));
     check_refused(vault.pay(101, &[DAN]), Reason::NotPermitted, &[]);
     check_refused(vault.pay(101, &[DAN, ADA]), Reason::NotPermitted, &[]);
     check_admitted(vault.pay(100, &[DAN]), "delegate");
-    db.advance_clock(until - 1).unwrap();
+    db.advance_clock(Time::from_millis(until - 1)).unwrap();
     check_admitted(vault.pay(100, &[DAN]), "delegate");
     let (_elsewhere, other) = carry(&db, vault.id);
     for db in [&db, &other] {
         let vault = Vault { db, ..vault };
-        db.advance_clock(until).unwrap();
+        db.advance_clock(Time::from_millis(until)).unwrap();
         check_refused(vault.pay(1, &[DAN]), Reason::NotPermitted, &[]);
         let state = db.snapshot(vault.id).unwrap();
-        assert_eq!((state.header().kind, state.header().time), (Kind::Cycle, until));
+        assert_eq!(
+            (state.header().kind, state.header().time),
+            (Kind::Cycle, Time::from_millis(until))
+        );
         assert_eq!((state.value("delegate"), state.get("balance")), (Ok("".into()), Ok(800_u64)));
         check_admitted(vault.pay(101, &[ADA, BEN]), "owners");
         let verified = db.verify(vault.id, Replay::Yes).unwrap();
@@ -378,7 +382,7 @@ fn a_delegate_pays_while_there_were_few_payments_and_nobody_took_it_back() {
         check_admitted(vault.pay(1, &[DAN]), "delegate");
     }
     check_refused(vault.pay(1, &[DAN]), Reason::NotPermitted, &[]);
-    db.advance_clock(START + 24 * 60 * MINUTE).unwrap();
+    db.advance_clock(Time::from_millis(START + 24 * 60 * MINUTE)).unwrap();
     check_admitted(vault.pay(1, &[DAN]), "delegate");
     vault.delegate(EVE, START + 9_000 * MINUTE, &[ADA, CYD]).unwrap();
     check_refused(vault.pay(1, &[DAN]), Reason::NotPermitted, &[]);
@@ -399,7 +403,7 @@ fn a_delegation_ends_though_the_vaults_own_cycle_is_forbidden() {
     let vault = Vault::new(&db, &text);
     vault.delegate(DAN, START + MINUTE, &[ADA, BEN]).unwrap();
     check_admitted(vault.pay(1, &[DAN]), "delegate");
-    db.run_until(START + MINUTE).unwrap();
+    db.run_until(Time::from_millis(START + MINUTE)).unwrap();
     check_refused(db.advance(vault.id), Reason::Forbidden, &["lapse"]);
     assert_eq!(db.snapshot(vault.id).unwrap().value("delegate"), Ok(public(DAN).into()));
     check_refused(vault.pay(1, &[DAN]), Reason::NotPermitted, &[]);
@@ -517,7 +521,7 @@ fn a_vault_whose_code_cheats_gets_nowhere() {
     check_refused(approve, Reason::Forbidden, &["approval"]);
     // The code wants to wake long before a delegation ends.
     check_admitted(vault.call("deposit", args![5_u64], &[]), "deposit");
-    db.run_until(START + 10).unwrap();
+    db.run_until(Time::from_millis(START + 10)).unwrap();
     check_refused(db.advance(vault.id), Reason::NotPermitted, &[]);
     let verified = db.verify(vault.id, Replay::Yes).unwrap();
     assert_eq!((verified.versions, verified.refusals), (3, 10));

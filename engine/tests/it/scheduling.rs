@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use continuant::{Database, Durability, ObjectId, Options, Pending, Receipt, args, storage};
+use continuant::{Database, Durability, ObjectId, Options, Pending, Receipt, Time, args, storage};
 
 use crate::disk::HeldDisk;
 use crate::durability::assert_poisoned;
@@ -191,8 +191,8 @@ fn what_was_submitted_may_set_a_wake_that_is_due_at_once() {
         let db = without_workers(&fixture);
         let id = counters(&db, 1)[0];
         let call = db.call(id, "ring", args![START + 5]).submit().unwrap();
-        db.run_until(START + 10).unwrap();
-        assert_eq!((total(&db, id), db.next_wake()), (1, Some(START + 1_005)));
+        db.run_until(Time::from_millis(START + 10)).unwrap();
+        assert_eq!((total(&db, id), db.next_wake()), (1, Some(Time::from_millis(START + 1_005))));
         call.wait().unwrap();
     });
 }

@@ -2,7 +2,7 @@
 //! secret, and over at their time or with the process.
 
 use continuant::{
-    Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, Session, args,
+    Database, ErrorKind, Kind, ObjectId, Reason, Receipt, Replay, Result, Session, Time, args,
     verify_capsule,
 };
 
@@ -22,7 +22,7 @@ fn policy() -> String {
 }
 
 fn session(secret: u8) -> Session {
-    Session::from_secret(&[secret; 32], START + HOUR)
+    Session::from_secret(&[secret; 32], Time::from_millis(START + HOUR))
 }
 
 /// A counter with session 1 open on it.
@@ -101,19 +101,19 @@ fn a_session_is_over_at_its_time() {
     let fixture = Fixture::new();
     let db = fixture.open();
     let id = counter(&db);
-    db.advance_clock(START + HOUR).unwrap();
+    db.advance_clock(Time::from_millis(START + HOUR)).unwrap();
     add(&db, id, &session(1)).unwrap();
     let open = session(1);
     let late = || {
         let call = db.call(id, "add", args![1u64]).in_session(&open);
-        call.expires(START + HOUR + 1).wait()
+        call.expires(Time::from_millis(START + HOUR + 1)).wait()
     };
     check(late(), Reason::ExpiresTooLate);
-    db.advance_clock(START + HOUR + 1).unwrap();
+    db.advance_clock(Time::from_millis(START + HOUR + 1)).unwrap();
     check(late(), Reason::NoSession);
     check(add(&db, id, &session(1)), Reason::Expired);
     // A session of the same secret is another one.
-    let again = Session::from_secret(&[1; 32], START + 2 * HOUR);
+    let again = Session::from_secret(&[1; 32], Time::from_millis(START + 2 * HOUR));
     db.open_session(id, &again).signed(&key(1)).wait().unwrap();
     db.call(id, "add", args![1u64]).in_session(&again).nonce(1).wait().unwrap();
     check(db.call(id, "add", args![1u64]).in_session(&again).nonce(1).wait(), Reason::Replayed);

@@ -3,8 +3,8 @@
 use std::collections::{BTreeMap, HashMap};
 
 use continuant::{
-    Call, Database, Durability, ErrorKind, ObjectId, Options, Receipt, Replay, SigningKey, args,
-    storage,
+    Call, Database, Durability, ErrorKind, ObjectId, Options, Receipt, Replay, SigningKey, Time,
+    args, storage,
 };
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -135,7 +135,7 @@ fn wakes_that_are_due_run_before_each_of_the_inputs() {
     for id in ids {
         db.call(id, "ring", args![START + 1000]).wait().unwrap();
     }
-    db.advance_clock(START + 70_000).unwrap();
+    db.advance_clock(Time::from_millis(START + 70_000)).unwrap();
     let receipts = db.transaction(ids.map(|id| add(&db, id, 1000))).wait().unwrap();
     for receipt in receipts {
         // Each object woke once a second for 70 seconds, more often than it may run in one turn.

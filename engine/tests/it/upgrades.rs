@@ -4,12 +4,13 @@
 use std::collections::BTreeSet;
 use std::io::Cursor;
 use std::sync::Arc;
+use std::time::Duration;
 
 use continuant::object::capsule::SectionKind;
 use continuant::storage::{self, CapsuleReader, Retention};
 use continuant::{
     Clock, Code, CodeHash, Database, Durability, Entry, ErrorKind, Kept, Kind, ObjectId, Reason,
-    Receipt, Replay, Result, Session, TrailEnd, Upgrade, Value, args, verify_capsule,
+    Receipt, Replay, Result, Session, Time, TrailEnd, Upgrade, Value, args, verify_capsule,
 };
 
 use crate::disk::HeldDisk;
@@ -117,7 +118,10 @@ fn an_upgrade_keeps_the_object_and_migrates_its_state() {
     db.call(id, "ring", args![START + 100]).wait().unwrap();
     let receipt = upgrade(&db, id, &to(second(MOVE))).unwrap();
     let header = &receipt.header;
-    assert_eq!((header.kind, header.seq, header.wake), (Kind::Upgrade, 3, Some(START + 100)));
+    assert_eq!(
+        (header.kind, header.seq, header.wake),
+        (Kind::Upgrade, 3, Some(Time::from_millis(START + 100)))
+    );
     assert_eq!((&header.code, receipt.rules.len()), (&CodeHash::of(&second(MOVE)), 2));
     assert_eq!(receipt.outputs().unwrap()[0].name, "moved");
     let newest = db.snapshot(id).unwrap();
@@ -127,7 +131,7 @@ fn an_upgrade_keeps_the_object_and_migrates_its_state() {
     // The state before the upgrade is still there.
     assert_eq!(db.at(id, 1).unwrap().get("total"), Ok(5u64));
     assert_eq!(db.find("one").unwrap(), Some(id));
-    db.run_until(START + 100).unwrap();
+    db.run_until(Time::from_millis(START + 100)).unwrap();
     assert_eq!(db.snapshot(id).unwrap().get("total"), Ok(997i64), "the new code's cycle ran");
     assert!(db.check(|_, _| {}).unwrap().is_sound());
     let (here, there, _elsewhere) = check_anywhere(&fixture, db, id);
@@ -321,7 +325,7 @@ fn a_session_upgrades_nothing_and_nonces_stay_used() {
     let sessions =
         r#"@id("session") permit(principal, action == Action::"open_session", resource);"#;
     let id = db.create(counter_code(&format!("{}{sessions}", kept()))).unwrap();
-    let session = Session::from_secret(&[7; 32], START + 60_000);
+    let session = Session::from_secret(&[7; 32], Time::from_millis(START + 60_000));
     db.open_session(id, &session).signed(&key(1)).wait().unwrap();
     let next = to(second(MOVE));
     check(db.upgrade(id, &next).in_session(&session).wait(), Reason::Credential, "signature");
@@ -351,7 +355,7 @@ fn what_is_on_its_way_arrives_at_the_new_code() {
     // A message to a method that the new code lacks ends as a dead letter.
     say("ring", 1).wait().unwrap();
     say("take", 100).wait().unwrap();
-    db.run_until(START).unwrap();
+    db.run_until(Time::from_millis(START)).unwrap();
     assert_eq!(db.snapshot(receiver).unwrap().get("total"), Ok(720i64));
     assert_eq!((db.message_count(), db.dead_letters().count()), (0, 1));
     db.verify(sender, Replay::Yes).unwrap();
@@ -756,7 +760,8 @@ fn objects_that_are_ahead_of_the_clock_are_upgraded_on_request() {
     );
     for is_signed in [false, true] {
         let fixture = Fixture::new();
-        let theirs = fixture.open_with(fixture.options().clock(Clock::manual(START + HOUR)));
+        let theirs = fixture
+            .open_with(fixture.options().clock(Clock::manual(Time::from_millis(START + HOUR))));
         for salt in 0..3 {
             theirs.create(counter_code(&anyone).salt([salt; 16])).unwrap();
         }
@@ -768,11 +773,12 @@ fn objects_that_are_ahead_of_the_clock_are_upgraded_on_request() {
         };
         for told in fleet() {
             let error = told.unwrap().1.unwrap_err();
-            assert!(matches!(error.kind(), ErrorKind::Ahead { by: HOUR, .. }), "{error}");
+            let ErrorKind::Ahead { by, .. } = error.kind() else { panic!("{error}") };
+            assert_eq!(*by, Duration::from_millis(HOUR));
         }
         let upgraded = fleet().even_if_ahead().map(|told| told.unwrap().1.unwrap());
-        let times: Vec<u64> = upgraded.map(|receipt| receipt.header.time).collect();
-        assert_eq!(times, [START + HOUR; 3]);
+        let times: Vec<Time> = upgraded.map(|receipt| receipt.header.time).collect();
+        assert_eq!(times, [Time::from_millis(START + HOUR); 3]);
         assert_eq!(db.objects().code(old).count(), 0);
     }
 }
