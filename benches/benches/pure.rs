@@ -17,7 +17,7 @@ use continuant::policy::admission::{Step, admit};
 use continuant::policy::definition::Definition;
 use continuant::policy::guard::NotAsked;
 use continuant::schema::encode_args;
-use continuant::{Header, Value};
+use continuant::{Header, Time, Value};
 use continuant_benches::{POLICY, WASM};
 use criterion::Criterion;
 
@@ -48,12 +48,12 @@ impl Counter {
         let method = definition.schema.require_method("increment").expect(EXPECTED);
         let arguments = encode_args(&[Value::from(1_u64)], &method.params).expect(EXPECTED);
         let request = Request::Call { method: "increment".to_string(), arguments };
-        let input = Input { request, time: 1, credential: None };
+        let input = Input { request, time: Time::from_millis(1), credential: None };
         let effects = Effects { result: vec![0; 8], ..Effects::default() };
         let header = {
             let (salt, arguments) = ([0; 16], Vec::new());
             let request = Request::Create { salt, arguments };
-            let input = Input { request, time: 0, credential: None };
+            let input = Input { request, time: Time::from_millis(0), credential: None };
             genesis(&input, &outcome(&definition, &effects, &before, 0))
         };
         let head = Head::new(header);

@@ -5,6 +5,7 @@
 //! arithmetic; an input of a batch with all checks that come before a step.
 
 use std::hint::black_box;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use continuant::object::authentication::authenticate;
@@ -12,7 +13,7 @@ use continuant::object::credential::{Batch, Credential, Host, Memo, SessionKey};
 use continuant::object::head::Head;
 use continuant::object::input::{Input, Request};
 use continuant::object::ledger::Tracked;
-use continuant::{Code, ObjectId, Options, SigningKey};
+use continuant::{Code, ObjectId, Options, SigningKey, Time};
 use ed25519_dalek::{Signature, VerifyingKey};
 
 use crate::counter;
@@ -36,7 +37,7 @@ const RATIO: usize = 1_000;
 pub(crate) fn verify(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let (object, key) = (ObjectId([7; 32]), SigningKey::from_secret(&[1; 32]));
     let request = Request::Call { method: "increment".to_string(), arguments: vec![1; 8] };
-    let (mut credential, memo) = (Credential::new(1, 1_000), Memo::default());
+    let (mut credential, memo) = (Credential::new(1, Time::from_millis(1_000)), Memo::default());
     credential.sign(&key, object, &request);
     let bytes = request.signed_bytes(object, credential.nonce, credential.expires, None);
     let signed = credential.signatures().first().context("it was signed")?;
@@ -85,7 +86,7 @@ pub(crate) fn batch(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
 pub(crate) fn session(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
     let (head, session) = opened()?;
     let (request, time) = (request(1), head.header.time);
-    let mut credential = Credential::new(1, time + EXPIRY_MS);
+    let mut credential = Credential::new(1, time.saturating_add(Duration::from_millis(EXPIRY_MS)));
     credential.put_in_session(&session, head.id, &request);
     let input = Input { request: request.clone(), time, credential: Some(credential.clone()) };
     let memo = Memo::default();
@@ -112,7 +113,8 @@ pub(crate) fn session(sizes: &Sizes, rounds: usize) -> Result<Vec<Figure>> {
 fn opened() -> Result<(Head, SessionKey)> {
     let (mut head, key) = (head()?, SigningKey::from_secret(&[1; 32]));
     let session = SessionKey::from_secret(&[2; 32]);
-    let (time, expires) = (head.header.time, head.header.time + 2 * EXPIRY_MS);
+    let (time, expires) =
+        (head.header.time, head.header.time.saturating_add(Duration::from_millis(2 * EXPIRY_MS)));
     let request = Request::OpenSession { session: session.id(), expires };
     let mut credential = Credential::new(1, expires);
     credential.sign(&key, head.id, &request);
@@ -146,7 +148,7 @@ fn request(by: u64) -> Request {
 
 fn alone(head: &Head, key: &SigningKey) -> Input {
     let (request, time) = (request(1), head.header.time);
-    let mut credential = Credential::new(1, time + EXPIRY_MS);
+    let mut credential = Credential::new(1, time.saturating_add(Duration::from_millis(EXPIRY_MS)));
     credential.sign(key, head.id, &request);
     Input { request, time, credential: Some(credential) }
 }
@@ -156,7 +158,11 @@ fn together(head: &Head, key: &SigningKey) -> Result<Vec<Input>> {
     let requests: Vec<Request> = (0..BATCH_INPUTS as u64).map(request).collect();
     let mut batch = Batch::new();
     for (nonce, request) in (1..).zip(&requests) {
-        batch.push(head.id, request, Credential::new(nonce, time + EXPIRY_MS));
+        batch.push(
+            head.id,
+            request,
+            Credential::new(nonce, time.saturating_add(Duration::from_millis(EXPIRY_MS))),
+        );
     }
     let signed = requests.into_iter().zip(batch.sign(&[key])?);
     let input = |(request, credential)| Input { request, time, credential: Some(credential) };

@@ -124,7 +124,7 @@ impl Case {
             messages: &effects.messages,
             wake: header.wake,
             seq: header.seq,
-            age: 0,
+            age_ms: 0,
             fuel: header.fuel,
             pages: header.page_count,
             time: header.time,

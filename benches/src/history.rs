@@ -8,6 +8,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, ensure};
+use continuant::Time;
 use continuant::object::memory::Memory;
 use continuant::storage::{Store, Version};
 
@@ -107,7 +108,9 @@ impl Histories {
             let seq = 1 + self.random.below(object.seq());
             let version = match key {
                 Key::Seq => self.store.version(object.id(), seq)?,
-                Key::Time => self.store.as_of(object.id(), seq * TIME_STEP + TIME_STEP / 2)?,
+                Key::Time => self
+                    .store
+                    .as_of(object.id(), Time::from_millis(seq * TIME_STEP + TIME_STEP / 2))?,
             };
             let found = field(&version.context("the version is there")?)?;
             ensure!(found == seq, "version {seq} has the field of version {found}");

@@ -7,6 +7,7 @@
 use std::sync::{Arc, LazyLock};
 
 use anyhow::Result;
+use continuant::Time;
 use continuant::object::commit::Commit;
 use continuant::object::effects::{Admission, Effects, WakeChange, globals_hash};
 use continuant::object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
@@ -36,7 +37,7 @@ pub(crate) struct Payloads {
 
 impl Payloads {
     fn new(request: Request, time: u64, effects: Effects, admission: Admission) -> Payloads {
-        let input = Input { request, time, credential: None };
+        let input = Input { request, time: Time::from_millis(time), credential: None };
         let encoded = [input.encode(), effects.encode(), admission.encode()];
         Payloads { input, effects, admission, encoded }
     }
@@ -52,7 +53,7 @@ impl Payloads {
     }
 
     /// Returns the payloads of the creation of the object with this number.
-    fn creation(number: u64, wake: Option<u64>) -> Payloads {
+    fn creation(number: u64, wake: Option<Time>) -> Payloads {
         let mut salt = [0; 16];
         salt[..8].copy_from_slice(&number.to_le_bytes());
         let request = Request::Create { salt, arguments: Vec::new() };
@@ -115,7 +116,7 @@ impl Mold {
 
     /// Creates the object that has this number, without waiting for the disk.
     pub(crate) fn create(&self, store: &Store, number: u64, wake: Option<u64>) -> Result<Header> {
-        let payloads = Payloads::creation(number, wake);
+        let payloads = Payloads::creation(number, wake.map(Time::from_millis));
         let header = genesis(&payloads.input, &payloads.outcome(self.zero_root, 0));
         // The store keeps each of them once; looking whether it has them is not free.
         let blobs = match number {

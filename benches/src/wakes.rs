@@ -67,11 +67,11 @@ fn clocks(db: &Database, count: usize) -> Result<Vec<ObjectId>> {
     }
     last.map_or(Ok(()), |last| last.wait().map(drop))?;
     let period = PERIOD.as_millis() as u64;
-    let first = db.now() + 2 * period;
+    let first = db.now().saturating_add(Duration::from_millis(2 * period));
     let (mut last, spread) = (None, count.max(1) as u64);
     for (number, &id) in (0..).zip(&ids) {
-        let at = first + number * period / spread;
-        last = Some(db.call(id, "start", args![at, period]).submit()?);
+        let at = first.saturating_add(Duration::from_millis(number * period / spread));
+        last = Some(db.call(id, "start", args![at.as_millis(), period]).submit()?);
     }
     last.map_or(Ok(()), |last| last.wait().map(drop))?;
     while db.metrics().wakes_run < count as u64 {

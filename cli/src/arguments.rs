@@ -4,6 +4,7 @@
 //! of `--help` that are about all commands.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::Parser;
 
@@ -54,7 +55,7 @@ pub(crate) struct Arguments {
         default_value = "2s",
         value_parser = moment::parse_span
     )]
-    pub(crate) wait: u64,
+    pub(crate) wait: Duration,
 
     /// Accept requests to an object whose time is ahead of this host's clock by more than five
     /// minutes, and its own wakes and messages

@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use continuant::object::hash::VersionHash;
-use continuant::{Session, SigningKey};
+use continuant::{Session, SigningKey, Time};
 
 use crate::failure::{Failure, Result};
 use crate::{aside, files, moment};
@@ -27,9 +27,9 @@ pub(crate) fn create(path: &Path) -> Result<SigningKey> {
 }
 
 /// Makes a new session that lasts until `expires`, and writes it to `path`.
-pub(crate) fn create_session(path: &Path, expires: u64) -> Result<Session> {
+pub(crate) fn create_session(path: &Path, expires: Time) -> Result<Session> {
     let session = Session::from_secret(&random()?, expires);
-    let text = format!("{}\n{}\n", digits(&session.secret()), moment::show(expires));
+    let text = format!("{}\n{expires}\n", digits(&session.secret()));
     write(path, &text)?;
     Ok(session)
 }

@@ -29,7 +29,6 @@ mod vitals;
 
 use std::ffi::{OsStr, OsString};
 use std::process::ExitCode;
-use std::time::Duration;
 
 use clap::error::ErrorKind;
 use clap::{CommandFactory, Parser};
@@ -53,8 +52,7 @@ fn main() -> ExitCode {
         aside::warn("log", &problem);
     }
     let mut printer = Printer::stdout(arguments.json, arguments.json_numbers);
-    let lock_wait = Duration::from_millis(arguments.wait);
-    let target = Target::new(arguments.db, lock_wait, arguments.ahead);
+    let target = Target::new(arguments.db, arguments.wait, arguments.ahead);
     // Output printed before a failure comes before its message.
     let ended = command::run(arguments.command, &target, Arguments::command(), &mut printer);
     match printer.end(ended) {

@@ -31,7 +31,7 @@ pub(crate) fn show(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
     let mut pairs = vec![
         ("version", header.seq.to_string()),
         ("hash", receipt.version.to_string()),
-        ("time", moment::show(header.time)),
+        ("time", header.time.to_string()),
     ];
     if let Some(result) = &receipt.result {
         pairs.push(("result", typed::show(result)));
@@ -43,7 +43,7 @@ pub(crate) fn show(receipt: &Receipt, printer: &mut Printer) -> Result<()> {
         pairs.push(("message", show_message(message)));
     }
     if let Some(wake) = header.wake {
-        pairs.push(("next wake", moment::show(wake)));
+        pairs.push(("next wake", wake.to_string()));
     }
     if !receipt.rules.is_empty() {
         pairs.push(("permitted by", receipt.rules.join(", ")));

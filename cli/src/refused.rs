@@ -4,7 +4,7 @@
 //! This module does not know why inputs are refused.
 
 use continuant::object::refusal::Reason;
-use continuant::{Database, Error, ErrorKind, ObjectId};
+use continuant::{Database, Error, ErrorKind, ObjectId, Time};
 use serde_json::json;
 
 use crate::failure::Failure;
@@ -50,9 +50,9 @@ impl Asked<'_> {
     /// Returns a hint that an input can have expired for the object and not by the host's clock,
     /// where that may be the case.
     fn ahead(&self, db: &Database, reason: Reason) -> String {
-        let time = db.info(self.id).map_or(0, |info| info.time);
-        match time.saturating_sub(db.now()) {
-            by if by > 0 && matches!(reason, Reason::Expired | Reason::NoSession) => {
+        let time = db.info(self.id).map_or(Time::MIN, |info| info.time);
+        match time.saturating_duration_since(db.now()) {
+            by if !by.is_zero() && matches!(reason, Reason::Expired | Reason::NoSession) => {
                 let by = moment::show_span(by);
                 let ahead = format!("the object's time is {by} ahead of this host's clock");
                 format!("; {ahead}, and decides what has expired")

@@ -15,7 +15,7 @@ use continuant::storage::{self, AcceptedLoss, ID_DIGITS_MIN, RecordedLoss, Repai
 use continuant::{CodeHash, Database, Error, ErrorKind, ObjectId, Options};
 
 use crate::failure::{Failure, Result};
-use crate::{aside, moment, progress, stop};
+use crate::{aside, progress, stop};
 
 /// The database's directory by default.
 const DEFAULT_DIRECTORY: &str = "continuant.db";
@@ -120,7 +120,7 @@ impl Target {
             // A command waits for all that it posts.
             let options = Options::new().cycles(false).mailbox_max(BATCH_INPUTS_MAX);
             let options = options.storage(storage.clone().lock_wait(self.lock_wait));
-            if self.ahead { options.clock_ahead_max(u64::MAX) } else { options }
+            if self.ahead { options.clock_ahead_max(Duration::MAX) } else { options }
         };
         let opened = open_cached(options, &directory).map_err(Failure::from);
         let db = opened.map_err(|failure| self.explain(failure, &directory))?;
@@ -246,7 +246,7 @@ pub(crate) fn mention_losses(db: &Database) {
 
 /// A loss on record, in words.
 pub(crate) fn loss_line(recorded: &RecordedLoss) -> String {
-    format!("{}: {}", moment::show(recorded.time), recorded.loss)
+    format!("{}: {}", recorded.time, recorded.loss)
 }
 
 /// Checks that a directory is free for a new database: missing or empty, but for what a new file

@@ -21,6 +21,7 @@ use object::input::Request;
 use object::limits::{FUEL_MAX, PAGE_BYTES};
 use object::memory::Page;
 use object::message::Origin;
+use object::time::Time;
 use policy::definition::Definition;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -278,9 +279,10 @@ impl Ask {
                 Request::Write { fields: fields.iter().map(encode).collect() }
             }
             Ask::Nonsense => Request::Write { fields: vec![("gone".to_string(), vec![1])] },
-            Ask::Open(which, expires) => {
-                Request::OpenSession { session: sessions()[*which].id(), expires: *expires }
-            }
+            Ask::Open(which, expires) => Request::OpenSession {
+                session: sessions()[*which].id(),
+                expires: Time::from_millis(*expires),
+            },
             Ask::Amend(law) => {
                 let mut policy = definition(law.unwrap_or(Law::Open)).policy.encode();
                 if law.is_none() {
@@ -317,7 +319,7 @@ impl Ask {
             Ask::Write(fields) => db.write(id, fields.iter().map(Field::value).collect()),
             Ask::Open(which, expires) => {
                 let secret = sessions()[*which].secret();
-                db.open_session(id, &Session::from_secret(&secret, *expires))
+                db.open_session(id, &Session::from_secret(&secret, Time::from_millis(*expires)))
             }
             Ask::Amend(Some(law)) => db.amend_for_good(id, &law.cedar()),
             Ask::Cycle | Ask::Nonsense | Ask::Amend(None) | Ask::Hear(..) => return None,
@@ -354,7 +356,7 @@ impl Ask {
             // A wake is never at the time of its own step.
             Ask::Plan(at) => {
                 made.state.stamp = time;
-                made.wake = WakeChange::Set((*at).max(time + 1));
+                made.wake = WakeChange::Set(Time::from_millis((*at).max(time + 1)));
             }
             Ask::Cycle => {
                 made.state.count = before.count.wrapping_add(1);

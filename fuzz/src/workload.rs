@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 use object::hash::ObjectId;
 use object::head::Head;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{CapsuleReader, ErrorKind, ObjectInfo, Options, Seal, Store};
@@ -322,8 +323,8 @@ impl Run<'_> {
 
     fn compact(&mut self, all: bool) -> storage::Result<()> {
         let done = match all {
-            true => self.store().compact_all(0, |_, _| {}),
-            false => self.store().compact(0, |_, _| {}),
+            true => self.store().compact_all(Time::MIN, |_, _| {}),
+            false => self.store().compact(Time::MIN, |_, _| {}),
         };
         match done {
             // There is no room for a pack; there may be for frames.

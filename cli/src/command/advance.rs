@@ -5,9 +5,9 @@ use continuant::{Database, Error, ErrorKind};
 
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
+use crate::receipt;
 use crate::refused::Asked;
 use crate::target::{self, Target};
-use crate::{moment, receipt};
 
 /// Run an object's own cycle, if its wake is due
 #[derive(Debug, Args)]
@@ -31,7 +31,6 @@ fn explain(db: &Database, asked: Asked<'_>, error: Error) -> Failure {
     let object = asked.name;
     match error.kind() {
         ErrorKind::NotDue { wake: Some(wake) } => {
-            let wake = moment::show(*wake);
             Failure::new("not-due", format!("{object} is not due: its next wake is at {wake}"))
         }
         ErrorKind::NotDue { wake: None } => {

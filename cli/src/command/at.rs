@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 use clap::Args;
-use continuant::{Database, Error, ErrorKind, ObjectId, Snapshot};
+use continuant::{Database, Error, ErrorKind, ObjectId, Snapshot, Time};
 
 use super::show;
 use crate::failure::{Failure, Result};
@@ -27,7 +27,7 @@ pub(crate) struct At {
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Moment {
     Seq(u64),
-    Time(u64),
+    Time(Time),
 }
 
 impl FromStr for Moment {
@@ -54,11 +54,11 @@ impl Moment {
     }
 }
 
-fn explain(db: &Database, id: ObjectId, time: u64, error: Error) -> Failure {
+fn explain(db: &Database, id: ObjectId, time: Time, error: Error) -> Failure {
     let (ErrorKind::NoVersion { .. }, Ok(info)) = (error.kind(), db.info(id)) else {
         return error.into();
     };
-    let (time, created) = (moment::show(time), moment::show(info.created));
+    let created = info.created;
     let message = format!("the object has no version of {time}: it was created at {created}");
     Failure::missing("no-version", message)
 }

@@ -77,13 +77,13 @@ impl Backup {
                 "versions": contents.version_count,
                 "refusals": contents.refusal_count,
                 "verified_bytes": report.verified_bytes,
-                "verified": moment::json((report.verified > 0).then_some(report.verified)),
+                "verified": moment::json(report.verified),
                 "mended": report.mended.iter().map(Mended::to_string).collect::<Vec<_>>(),
             }));
         }
         let verified = match report.verified {
-            0 => "not all yet".to_string(),
-            time => format!("all, since {}", moment::show(time)),
+            None => "not all yet".to_string(),
+            Some(time) => format!("all, since {time}"),
         };
         printer.pairs(&[
             ("backup", to),

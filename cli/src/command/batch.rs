@@ -16,7 +16,7 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use clap::Args;
-use continuant::{Call, Clock, Database, ObjectId, SigningKey, Value};
+use continuant::{Call, Clock, Database, ObjectId, SigningKey, Time, Value};
 use serde_json::{Value as Json, json};
 
 use self::lines::{Line, Lines};
@@ -50,7 +50,7 @@ pub(crate) struct Batch {
     /// When the signatures expire, at most seven days from now [default: in five minutes, or in
     /// seven days where many keys sign]
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future)]
-    expires: Option<u64>,
+    expires: Option<Time>,
 
     /// The batch's base: line 1 is signed with the nonce base + 1, line 2 with base + 2. It must be
     /// above all nonces that the keys used on the objects before [default: microseconds since 1970]

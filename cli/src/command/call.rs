@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use continuant::{Database, Receipt, SigningKey, VersionHash};
+use continuant::{Database, Receipt, SigningKey, Time, VersionHash};
 
 use crate::failure::Result;
 use crate::printer::Printer;
@@ -51,7 +51,7 @@ pub(super) struct Signing {
     /// The signatures' expiry, at most seven days from now [default: in five minutes, or in seven
     /// days where many keys sign]
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future, requires = "who")]
-    expires: Option<u64>,
+    expires: Option<Time>,
 
     /// The only version that the input may follow, by its hash
     #[arg(long, value_name = "HASH", value_parser = parse_version, requires = "who")]

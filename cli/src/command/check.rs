@@ -147,7 +147,7 @@ fn document(report: &Report, ahead: Option<Ahead>, repaired: Option<&Repaired>) 
         "ahead": ahead.map(|ahead| json!({
             "objects": ahead.object_count,
             "object": ahead.object.to_string(),
-            "ahead_ms": ahead.by,
+            "ahead_ms": moment::milliseconds(ahead.by),
         })),
         "losses": report.losses.iter().map(loss_document).collect::<Vec<_>>(),
         "damage_count": report.damage_count,

@@ -1,8 +1,10 @@
 //! `compact`: drops what retention does not keep, and compresses the rest.
 
+use std::time::Duration;
+
 use clap::Args;
 use continuant::storage::{self, Compacted, Incomplete};
-use continuant::{Database, Error};
+use continuant::{Database, Error, Time};
 use serde_json::json;
 
 use crate::failure::{Failure, Result};
@@ -66,7 +68,7 @@ fn holders(db: &Database) -> Result<Vec<&'static str>> {
 }
 
 /// The least difference at which the output says that the newest version is older than the clock.
-const BEHIND_MS: u64 = 60 * 1000;
+const BEHIND_MIN: Duration = Duration::from_secs(60);
 
 impl Compact {
     pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
@@ -100,7 +102,7 @@ impl Compact {
                 "versions_dropped": compacted.trimmed_count,
                 "versions_held": compacted.held_count,
                 "open_bytes": compacted.open_bytes,
-                "ages_from": moment::json(compacted.ages_from.filter(|&from| from > 0)),
+                "ages_from": moment::json(compacted.ages_from.filter(|&from| from > Time::MIN)),
             })),
             false => self.print(&compacted, now, &holders, printer),
         }
@@ -109,7 +111,7 @@ impl Compact {
     fn print(
         &self,
         compacted: &Compacted,
-        now: u64,
+        now: Time,
         holders: &[&str],
         printer: &mut Printer,
     ) -> Result<()> {
@@ -125,14 +127,13 @@ impl Compact {
             printer.line(&line)?;
         }
         let Some(from) = compacted.ages_from else { return Ok(()) };
-        if from == 0 {
+        if from == Time::MIN {
             return printer.line(
                 "nothing was dropped by age: everything on record is later than this host's clock",
             );
         }
-        let behind = now.saturating_sub(from);
-        let from = moment::show(from);
-        if behind < BEHIND_MS {
+        let behind = now.saturating_duration_since(from);
+        if behind < BEHIND_MIN {
             return printer.line(&format!("ages are counted from {from}"));
         }
         let behind = moment::show_span(behind);

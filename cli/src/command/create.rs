@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use continuant::object::limits;
 use continuant::schema::{self, code};
-use continuant::{Code, ObjectId, Outlook, Value};
+use continuant::{Code, ObjectId, Outlook, Time, Value};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
@@ -166,7 +166,7 @@ pub(super) fn print(
     printer: &mut Printer,
     id: ObjectId,
     name: Option<&str>,
-    time: u64,
+    time: Time,
     made: Option<&Path>,
 ) -> Result<()> {
     if printer.is_json() {
@@ -174,12 +174,12 @@ pub(super) fn print(
     }
     let mut pairs = vec![("object", id.to_string())];
     pairs.extend(name.map(|name| ("name", name.to_string())));
-    pairs.push(("created", moment::show(time)));
+    pairs.push(("created", time.to_string()));
     pairs.extend(made.map(|made| ("new database", made.display().to_string())));
     printer.pairs(&pairs)
 }
 
-fn document(id: ObjectId, name: Option<&str>, time: u64, made: Option<&Path>) -> Json {
+fn document(id: ObjectId, name: Option<&str>, time: Time, made: Option<&Path>) -> Json {
     let time = moment::json(time);
     let mut document = json!({ "object": id.to_string(), "name": name, "time": time });
     if let Some(made) = made {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use continuant::{Clock, Database, ObjectId, Options, Replay, storage};
+use continuant::{Clock, Database, ObjectId, Options, Replay, Time, storage};
 use tempfile::TempDir;
 
 use self::flights::Row;
@@ -146,7 +146,7 @@ struct Stage<'a> {
 
 impl Stage<'_> {
     /// Opens the database, with the clock at `time`.
-    fn open(&self, time: u64, existing: bool) -> Result<Database> {
+    fn open(&self, time: Time, existing: bool) -> Result<Database> {
         let options = Options::new()
             .clock(Clock::manual(time))
             .workers(self.workers)
@@ -157,13 +157,13 @@ impl Stage<'_> {
         Ok(options.open(&self.directory)?)
     }
 
-    fn last_time(&self) -> u64 {
-        self.rows.last().map_or(0, |row| row.time)
+    fn last_time(&self) -> Time {
+        self.rows.last().map_or(Time::MIN, |row| row.time)
     }
 
     /// Plays all rows, and closes the database; returns how long the playing took.
     fn play(&self, record: Record) -> Result<Duration> {
-        let db = self.open(self.rows.first().map_or(0, |row| row.time), false)?;
+        let db = self.open(self.rows.first().map_or(Time::MIN, |row| row.time), false)?;
         let bar = progress::bar("playing", self.rows.len() as u64);
         let start = Instant::now();
         let count = Fleet::new(&db, record)?.play(self.rows, &bar)?;
@@ -206,12 +206,12 @@ mod tests {
         let lock_wait = Duration::from_secs(600);
         let directory = directory.path().join("fleet");
         let stage = Stage { rows: &[], directory, workers: 1, lock_wait };
-        let held = stage.open(0, false).expect("it is made");
+        let held = stage.open(Time::MIN, false).expect("it is made");
         let (sender, begun) = channel();
         std::thread::scope(|scope| {
             let waiting = scope.spawn(|| {
                 sender.send(()).expect("it is waited for");
-                stage.open(0, true).map(drop)
+                stage.open(Time::MIN, true).map(drop)
             });
             begun.recv().expect("it is sent");
             held.close().expect("it is closed");

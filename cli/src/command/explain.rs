@@ -71,7 +71,7 @@ pub(super) fn print(
         return printer.document(&document(explanation, about, definition)?);
     }
     let mut pairs = vec![subject(explanation, about)];
-    pairs.push(("time", moment::show(explanation.input.time)));
+    pairs.push(("time", explanation.input.time.to_string()));
     pairs.push(("input", history::input(&explanation.input, definition)?));
     pairs.push((
         "signed by",
@@ -127,7 +127,7 @@ fn done(done: &Done) -> Vec<(&'static str, String)> {
     let outputs = done.outputs.iter();
     pairs.extend(outputs.map(|output| ("output", receipt::show_output(output))));
     pairs.extend(done.messages.iter().map(|it| ("message", receipt::show_message(it))));
-    pairs.extend(done.wake.map(|wake| ("next wake", moment::show(wake))));
+    pairs.extend(done.wake.map(|wake| ("next wake", wake.to_string())));
     pairs.push(("fuel", done.fuel.to_string()));
     pairs.push(("pages", done.page_count.to_string()));
     pairs

@@ -74,7 +74,6 @@ impl Export {
         let goes_on = match wakes_twice {
             _ if info.moved => "in another database: it ended here until it comes back".to_string(),
             Some(wake) => {
-                let wake = moment::show(wake);
                 format!("here too, and wakes at {wake} in both places: --move ends it here")
             }
             None => "here too: --move ends it here".to_string(),

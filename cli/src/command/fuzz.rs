@@ -14,7 +14,7 @@ use super::show::section;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::table::grouped;
-use crate::{keyfile, number, progress, stop, typed};
+use crate::{keyfile, moment, number, progress, stop, typed};
 
 /// Look for inputs that break an invariant of an object's code and policy
 ///
@@ -236,7 +236,7 @@ fn what(what: &What) -> String {
         What::Write { field, value } => format!("write {field}={}", value.to_json()),
         What::Amend => "amend, with the same policy".to_string(),
         What::Replay => "replay of the input that was signed last".to_string(),
-        What::Wait(ms) => format!("wait {} ms", grouped(*ms)),
+        What::Wait(span) => format!("wait {} ms", grouped(moment::milliseconds(*span))),
     }
 }
 
@@ -284,7 +284,7 @@ fn broken_document(report: &Report, broken: &Broken) -> Json {
             }
             What::Amend => json!({ "input": "amend" }),
             What::Replay => json!({ "input": "replay" }),
-            What::Wait(ms) => json!({ "input": "wait", "ms": ms }),
+            What::Wait(span) => json!({ "input": "wait", "ms": moment::milliseconds(*span) }),
         };
         let keys = signers(event).map(|signer| report.keys[signer].public().to_string());
         input["signers"] = keys.collect();
@@ -295,7 +295,7 @@ fn broken_document(report: &Report, broken: &Broken) -> Json {
         "invariant": broken.invariant,
         "detail": broken.detail,
         "rule": broken.rule.as_ref().map(explain::rule),
-        "created": START,
+        "created": START.as_millis(),
         "arguments": values(&broken.arguments),
         "inputs": inputs.collect::<Vec<_>>(),
         "version": broken.version.map(|version| version.to_string()),

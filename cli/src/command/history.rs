@@ -8,7 +8,7 @@ use continuant::object::input::{Input, Request};
 use continuant::policy::admission;
 use continuant::policy::definition::Definition;
 use continuant::schema::decode_value;
-use continuant::{Entry, Payloads, PublicKey, RefusalEntry, SessionId, Value, VersionEntry};
+use continuant::{Entry, Payloads, PublicKey, RefusalEntry, SessionId, Time, Value, VersionEntry};
 use serde_json::{Map, Value as Json, json};
 
 use crate::failure::Result;
@@ -35,11 +35,11 @@ pub(crate) struct History {
 
     /// From this time on
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
-    since: Option<u64>,
+    since: Option<Time>,
 
     /// Up to this time
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
-    until: Option<u64>,
+    until: Option<Time>,
 
     /// Print at most this many entries
     #[arg(long, value_name = "COUNT", value_parser = number::parse::<usize>)]
@@ -62,8 +62,8 @@ impl History {
     pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
         target.reading(|db| {
             let id = target::find(db, &self.object)?;
-            let mut history = db.history(id).since(self.since.unwrap_or(0));
-            history = history.until(self.until.unwrap_or(u64::MAX));
+            let mut history = db.history(id).since(self.since.unwrap_or(Time::MIN));
+            history = history.until(self.until.unwrap_or(Time::MAX));
             history = history.limit(self.limit.unwrap_or(usize::MAX));
             if self.refused {
                 history = history.refused();
@@ -97,7 +97,7 @@ impl History {
 
 /// An entry's cells.
 pub(super) fn cells(entry: &Entry, definition: &Definition) -> Result<[String; 5]> {
-    let time = moment::show(entry.time());
+    let time = entry.time().to_string();
     Ok(match entry {
         Entry::Version(version) => {
             let seq = version.header.seq.to_string();
@@ -168,7 +168,7 @@ fn arguments(request: &Request, definition: &Definition) -> Result<Vec<(String, 
         ]),
         Request::OpenSession { session, expires } => Ok(vec![
             ("session".to_string(), Value::from(session.to_string().as_str())),
-            ("expires".to_string(), Value::from(moment::show(*expires).as_str())),
+            ("expires".to_string(), Value::from(expires.to_string().as_str())),
         ]),
         Request::Fork { of, .. } => Ok(vec![
             ("object".to_string(), Value::from(of.object_id().to_string().as_str())),

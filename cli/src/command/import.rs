@@ -60,7 +60,7 @@ impl Import {
                     "hash": info.hash.to_string(),
                     "wake": moment::json(info.wake),
                     "time": moment::json(info.time),
-                    "ahead_ms": info.time.saturating_sub(db.now()),
+                    "ahead_ms": moment::milliseconds(info.time.saturating_duration_since(db.now())),
                 });
                 if let Some(made) = made {
                     document["new_database"] = made.into();
@@ -73,7 +73,7 @@ impl Import {
                 ("version", info.seq.to_string()),
                 ("hash", info.hash.to_string()),
                 ("time", moment::show_by(info.time, db.now())),
-                ("next wake", info.wake.map_or("none".to_string(), moment::show)),
+                ("next wake", info.wake.map_or("none".to_string(), |time| time.to_string())),
             ]);
             pairs.extend(made.map(|made| ("new database", made)));
             printer.pairs(&pairs)

@@ -1,7 +1,7 @@
 //! `list`: the objects of a database, or some of them.
 
 use clap::Args;
-use continuant::{Database, ObjectInfo, Objects};
+use continuant::{Database, ObjectInfo, Objects, Time};
 use serde_json::{Value as Json, json};
 
 use crate::failure::Result;
@@ -26,19 +26,19 @@ pub(crate) struct List {
 
     /// List objects created at this time or later
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
-    created_since: Option<u64>,
+    created_since: Option<Time>,
 
     /// List objects created at this time or before
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
-    created_until: Option<u64>,
+    created_until: Option<Time>,
 
     /// List objects changed at this time or later
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
-    changed_since: Option<u64>,
+    changed_since: Option<Time>,
 
     /// List objects changed last at this time or before
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
-    changed_until: Option<u64>,
+    changed_until: Option<Time>,
 
     /// List objects behind this one: give the last one of a list to continue it
     #[arg(long, value_name = "OBJECT")]
@@ -95,30 +95,30 @@ impl List {
         Ok(objects
             .named(self.name.as_deref().unwrap_or_default())
             .code(code)
-            .created_since(self.created_since.unwrap_or(0))
-            .created_until(self.created_until.unwrap_or(u64::MAX))
-            .changed_since(self.changed_since.unwrap_or(0))
-            .changed_until(self.changed_until.unwrap_or(u64::MAX)))
+            .created_since(self.created_since.unwrap_or(Time::MIN))
+            .created_until(self.created_until.unwrap_or(Time::MAX))
+            .changed_since(self.changed_since.unwrap_or(Time::MIN))
+            .changed_until(self.changed_until.unwrap_or(Time::MAX)))
     }
 }
 
-fn cells(info: ObjectInfo, now: u64) -> [String; 6] {
-    let ahead = Some(info.time.saturating_sub(now)).filter(|by| *by > 0);
+fn cells(info: ObjectInfo, now: Time) -> [String; 6] {
+    let ahead = Some(info.time.saturating_duration_since(now)).filter(|by| !by.is_zero());
     let ahead = ahead.map_or(String::new(), |by| format!(" ({} ahead)", moment::show_span(by)));
     [
         short(&info.id),
         info.seq.to_string(),
         info.refusal_count.to_string(),
-        moment::show(info.time) + &ahead,
+        info.time.to_string() + &ahead,
         match info.wake.filter(|_| !info.moved) {
             _ if info.moved => "moved away".to_string(),
-            wake => wake.map_or("-".to_string(), moment::show),
+            wake => wake.map_or("-".to_string(), |time| time.to_string()),
         },
         info.name.unwrap_or_default(),
     ]
 }
 
-fn document(info: &ObjectInfo, now: u64) -> Json {
+fn document(info: &ObjectInfo, now: Time) -> Json {
     json!({
         "object": info.id.to_string(),
         "name": info.name,
@@ -126,7 +126,7 @@ fn document(info: &ObjectInfo, now: u64) -> Json {
         "hash": info.hash.to_string(),
         "created": moment::json(info.created),
         "time": moment::json(info.time),
-        "ahead_ms": info.time.saturating_sub(now),
+        "ahead_ms": moment::milliseconds(info.time.saturating_duration_since(now)),
         "wake": moment::json(info.wake),
         "moved": info.moved,
         "refusals": info.refusal_count,

@@ -154,7 +154,7 @@ fn list(db: &Database, printer: &mut Printer) -> Result<()> {
             [
                 outbox.name,
                 outbox.place.position().to_string(),
-                outbox.acknowledged.map_or(String::new(), moment::show),
+                outbox.acknowledged.map_or(String::new(), |time| time.to_string()),
                 grouped(outbox.behind_count),
                 grouped(outbox.held_bytes),
             ],
@@ -165,7 +165,7 @@ fn list(db: &Database, printer: &mut Printer) -> Result<()> {
 
 fn cells(outgoing: &Outgoing) -> [String; 4] {
     [
-        moment::show(outgoing.time),
+        outgoing.time.to_string(),
         short(&outgoing.object),
         outgoing.seq.to_string(),
         receipt::show_output(&outgoing.output),

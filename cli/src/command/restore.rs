@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
+use continuant::Time;
 use continuant::storage::{
     Disorder, Error, ErrorKind, Options, Position, RestoreReport, Restoring, StatesPruned, Until,
     WitnessedBy,
@@ -29,7 +30,7 @@ pub(crate) struct Restore {
 
     /// As of this time: up to the first later change; without it, everything
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
-    until: Option<u64>,
+    until: Option<Time>,
 
     /// Up to this place of the log, as a failure or a report names it
     #[arg(long, value_name = "POSITION", conflicts_with = "until")]
@@ -78,7 +79,7 @@ fn explained(error: Error) -> Failure {
     match *error.kind() {
         ErrorKind::NothingThen { first } => {
             let when = match first {
-                Some(first) => format!("the backup's first change is of {}", moment::show(first)),
+                Some(first) => format!("the backup's first change is of {first}"),
                 None => "the backup has no object".to_string(),
             };
             let ways = "give a later --until, or --allow-empty for a database without objects";
@@ -118,12 +119,9 @@ fn out_of_order(disorder: &Disorder, place: &str) -> Failure {
     let Disorder { until, later, later_time, end, end_time } = *disorder;
     let message = format!(
         "{place}the log is not in the order of its times, because a clock was ahead or went back, \
-         so that {} names no place in it: --until-position {later} stops before the first later \
-         change, of {}; --until-position {end} stops behind the last change that is not later, of \
-         {}, and includes later ones before it",
-        moment::show(until),
-        moment::show(later_time),
-        moment::show(end_time),
+         so that {until} names no place in it: --until-position {later} stops before the first \
+         later change, of {later_time}; --until-position {end} stops behind the last change that \
+         is not later, of {end_time}, and includes later ones before it"
     );
     Failure::new("times-out-of-order", message).with_details(json!({
         "first_later": { "position": later.to_string(), "time": moment::json(Some(later_time)) },
@@ -141,7 +139,7 @@ fn without_states(pruned: &StatesPruned, place: &str) -> Failure {
     let more = if pruned.count > pruned.objects.len() as u64 { " and more" } else { "" };
     let earliest = match pruned.earliest {
         Some((from, time)) => {
-            let time = time.map_or(String::new(), |time| format!(", {}", moment::show(time)));
+            let time = time.map_or(String::new(), |time| format!(", {time}"));
             format!("from --until-position {from} on{time}, all objects have their state")
         }
         None => "at no later place do all objects have their state".to_string(),
@@ -188,9 +186,9 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
         }));
     }
     let witness = match report.witness {
-        WitnessedBy::Backup { end, time: 0 } => format!("the backup's record of its end, {end}"),
-        WitnessedBy::Backup { end, time } => {
-            format!("the backup's record of its end, {end}, of {}", moment::show(time))
+        WitnessedBy::Backup { end, time: None } => format!("the backup's record of its end, {end}"),
+        WitnessedBy::Backup { end, time: Some(time) } => {
+            format!("the backup's record of its end, {end}, of {time}")
         }
         WitnessedBy::Index(end) => format!("its index, up to {end}"),
         _ => "nothing: a backup of an older program has no record of its end, so it may have been \
@@ -199,7 +197,7 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
     };
     let mut pairs = vec![
         ("database", to.to_string()),
-        ("newest", report.time.map_or("-".to_string(), moment::show)),
+        ("newest", report.time.map_or("-".to_string(), |time| time.to_string())),
         ("end", report.end.to_string()),
         ("creations and imports", grouped(contents.object_count)),
         ("versions", grouped(contents.version_count)),

@@ -1,5 +1,7 @@
 //! `retain`: the amount of history that is kept, of all objects or of one.
 
+use std::time::Duration;
+
 use clap::Args;
 use continuant::storage::Retention;
 use continuant::{Database, ObjectId};
@@ -29,7 +31,7 @@ pub(crate) struct Retain {
 
     /// Keep the versions of this span, such as 30d or 12h
     #[arg(long, group = "rule", value_name = "SPAN", value_parser = moment::parse_span)]
-    age: Option<u64>,
+    age: Option<Duration>,
 }
 
 impl Retain {
@@ -72,7 +74,7 @@ fn document(object: Option<ObjectId>, rule: Retention) -> Json {
     let (versions, age) = match rule {
         Retention::All => (None, None),
         Retention::Versions(count) => (Some(count), None),
-        Retention::Age(milliseconds) => (None, Some(milliseconds)),
+        Retention::Age(span) => (None, Some(moment::milliseconds(span))),
     };
     let object = object.map(|id| id.to_string());
     json!({ "object": object, "versions": versions, "age_ms": age })
@@ -83,7 +85,8 @@ fn show(rule: Retention) -> String {
         Retention::All => "every version".to_string(),
         Retention::Versions(1) => "the newest version".to_string(),
         Retention::Versions(count) => format!("{} versions", table::grouped(count)),
-        Retention::Age(milliseconds) => {
+        Retention::Age(span) => {
+            let milliseconds = moment::milliseconds(span);
             let (count, unit) = match milliseconds % 1000 {
                 0 => (milliseconds / 1000, "s"),
                 _ => (milliseconds, "ms"),

@@ -9,7 +9,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use clap::Args;
-use continuant::{Cause, Database, Metrics, ObjectId, ObjectInfo};
+use continuant::{Cause, Database, Metrics, ObjectId, ObjectInfo, Time};
 use serde_json::json;
 
 use crate::failure::Result;
@@ -36,11 +36,11 @@ const WAIT_MAX: Duration = Duration::from_secs(1);
 pub(crate) struct Run {
     /// Stay this long, and run each cycle when it is due
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span)]
-    span: Option<u64>,
+    span: Option<Duration>,
 
     /// Stay until this time, and run each cycle when it is due
     #[arg(long, value_name = "TIME", value_parser = moment::parse_future, conflicts_with = "span")]
-    until: Option<u64>,
+    until: Option<Time>,
 
     /// Show what the database is doing, until interrupted if nothing else says how long; with
     /// --json, or without a terminal, one look after another is printed
@@ -60,7 +60,7 @@ pub(crate) struct Run {
 
     /// The time between two writes, and two looks
     #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, default_value = "1s")]
-    every: u64,
+    every: Duration,
 }
 
 /// The form of written metrics.
@@ -112,11 +112,10 @@ impl Run {
 
     /// Returns when to stop.
     fn end(&self, db: &Database) -> End {
-        let span = self.span.map(Duration::from_millis);
-        match (self.until, span.map(|span| Instant::now().checked_add(span))) {
+        match (self.until, self.span.map(|span| Instant::now().checked_add(span))) {
             (None, Some(Some(end))) => End::After(end),
             (None, None) if !self.top => End::At(db.now()),
-            (until, _) => End::At(until.unwrap_or(u64::MAX)),
+            (until, _) => End::At(until.unwrap_or(Time::MAX)),
         }
     }
 
@@ -138,7 +137,7 @@ impl Run {
             let bar = (!self.top).then(|| progress::counting("wakes"));
             let (mut screen, mut before) = (Screen::new(), Metrics::default());
             loop {
-                let ran = ended.recv_timeout(Duration::from_millis(self.every.max(1)));
+                let ran = ended.recv_timeout(self.every.max(Duration::from_millis(1)));
                 let is_under_way = matches!(ran, Err(RecvTimeoutError::Timeout));
                 let now = db.metrics();
                 debug_assert!(now.wakes_run >= before.wakes_run, "a counter only rises");
@@ -211,14 +210,14 @@ impl Run {
 /// The end of a run: a time of the clock, or a span, which the clock cannot change.
 #[derive(Clone, Copy)]
 enum End {
-    At(u64),
+    At(Time),
     After(Instant),
 }
 
 impl End {
-    fn left(self, now: u64) -> Duration {
+    fn left(self, now: Time) -> Duration {
         match self {
-            End::At(time) => Duration::from_millis(time.saturating_sub(now)),
+            End::At(time) => time.saturating_duration_since(now),
             End::After(end) => end.saturating_duration_since(Instant::now()),
         }
     }
@@ -241,7 +240,7 @@ fn stay(db: &Database, end: End, halt: &AtomicBool) -> Result<BTreeMap<ObjectId,
         if left.is_zero() || halt.load(Ordering::Acquire) || stop::asked().is_some() {
             return Ok(sleepers);
         }
-        let next = db.next_wake().map(|wake| Duration::from_millis(wake.saturating_sub(now)));
+        let next = db.next_wake().map(|wake| wake.saturating_duration_since(now));
         let wait = next.map_or(left, |next| next.min(left)).min(WAIT_MAX);
         // May return early; the loop looks at the clock.
         stop::pause(wait, || halt.load(Ordering::Acquire));
@@ -276,7 +275,7 @@ fn print(db: &Database, woken: BTreeMap<ObjectId, Sleeper>, printer: &mut Printe
             }))?;
             continue;
         }
-        let wake = info.wake.map_or("-".to_string(), moment::show);
+        let wake = info.wake.map_or("-".to_string(), |time| time.to_string());
         let name = sleeper.name.unwrap_or_default();
         let cells = [short(&info.id), versions.to_string(), refusals.to_string(), wake, name];
         table.row(printer, cells)?;
@@ -291,9 +290,9 @@ fn print(db: &Database, woken: BTreeMap<ObjectId, Sleeper>, printer: &mut Printe
 fn none_due(db: &Database) -> String {
     match (db.wake_count() as u64, db.next_wake()) {
         (_, None) => "no object was due, and no wake is set".to_string(),
-        (1, Some(next)) => format!("no object was due: the only wake is at {}", moment::show(next)),
+        (1, Some(next)) => format!("no object was due: the only wake is at {next}"),
         (count, Some(next)) => {
-            let (count, next) = (grouped(count), moment::show(next));
+            let count = grouped(count);
             format!("no object was due: the next of {count} wakes is at {next}")
         }
     }
@@ -326,8 +325,7 @@ fn print_overdue(db: &Database, printer: &mut Printer) -> Result<bool> {
             continue;
         }
         let name = name.map_or(String::new(), |name| format!(" {name}"));
-        let (id, wake, retry) = (short(&one.object), moment::show(one.wake), one.retry);
-        let retry = moment::show(retry);
+        let (id, wake, retry) = (short(&one.object), one.wake, one.retry);
         printer.line(&format!("{id}{name}: due {wake}, {why}; again at {retry}"))?;
         whys.insert(why);
     }

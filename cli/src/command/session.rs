@@ -4,9 +4,10 @@
 //! works on is a `Session` too, and passed as a parameter.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Args, Subcommand};
-use continuant::Clock;
+use continuant::{Clock, Time};
 use serde_json::json;
 
 use super::call::Signing;
@@ -35,7 +36,7 @@ pub(crate) struct New {
     /// says so
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span,
           default_value = "1h")]
-    span: u64,
+    span: Duration,
 }
 
 /// Open a session on an object: until it ends, inputs in it count as those of the keys that sign
@@ -80,16 +81,16 @@ impl New {
             false => printer.pairs(&[
                 ("session file", file),
                 ("session", id),
-                ("ends", moment::show(expires)),
+                ("ends", expires.to_string()),
             ]),
         }
     }
 }
 
 /// Returns a line for a session that ends sooner for an object, because its time is ahead of `now`.
-fn sooner(object: &str, expires: u64, time: u64, now: u64) -> Option<String> {
-    let by = moment::show_span(time.checked_sub(now).filter(|by| *by > 0)?);
-    let ends = match expires.checked_sub(time) {
+fn sooner(object: &str, expires: Time, time: Time, now: Time) -> Option<String> {
+    let by = moment::show_span(time.checked_duration_since(now).filter(|by| !by.is_zero())?);
+    let ends = match expires.checked_duration_since(time) {
         Some(left) => format!("ends in {}", moment::show_span(left)),
         None => "has ended already; make one for a longer span with `continuant session new --for \
                  SPAN`"

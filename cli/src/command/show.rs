@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use continuant::schema::{Method, Schema};
-use continuant::{Snapshot, Value};
+use continuant::{Snapshot, Time, Value};
 use serde_json::{Value as Json, json};
 
 use crate::failure::{Failure, Result};
@@ -69,14 +69,16 @@ impl Show {
             let info = db.info(id)?;
             if printer.is_json() {
                 let mut document = document(&snapshot, &info)?;
-                document["ahead_ms"] = json!(info.time.saturating_sub(db.now()));
+                document["ahead_ms"] =
+                    json!(moment::milliseconds(info.time.saturating_duration_since(db.now())));
                 return printer.document(&document);
             }
             let mut pairs = vec![("object", id.to_string())];
             pairs.extend(info.name.clone().map(|name| ("name", name)));
-            pairs.push(("created", moment::show(info.created)));
+            pairs.push(("created", info.created.to_string()));
             pairs.extend(version(&snapshot, db.now()));
-            pairs.push(("next wake", info.wake.map_or("none".to_string(), moment::show)));
+            pairs
+                .push(("next wake", info.wake.map_or("none".to_string(), |time| time.to_string())));
             let moved = "in another database, until a later capsule of it is imported here";
             pairs.extend(info.moved.then(|| ("goes on", moved.to_string())));
             pairs.push(("refusals", info.refusal_count.to_string()));
@@ -93,7 +95,7 @@ impl Show {
 }
 
 /// Returns the figures of one version; `now` is the clock's time.
-pub(super) fn version(snapshot: &Snapshot, now: u64) -> Vec<(&'static str, String)> {
+pub(super) fn version(snapshot: &Snapshot, now: Time) -> Vec<(&'static str, String)> {
     let header = snapshot.header();
     vec![
         ("version", header.seq.to_string()),

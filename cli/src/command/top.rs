@@ -27,11 +27,11 @@ pub(crate) struct Top {
 
     /// Watch this long [default: until interrupted]
     #[arg(long = "for", value_name = "SPAN", value_parser = moment::parse_span)]
-    span: Option<u64>,
+    span: Option<Duration>,
 
     /// The time between two reads of the file
     #[arg(long, value_name = "SPAN", value_parser = moment::parse_span, default_value = "1s")]
-    every: u64,
+    every: Duration,
 }
 
 impl Top {
@@ -55,9 +55,8 @@ impl Top {
                     screen.show(printer, &lines)?;
                 }
             }
-            let every = Duration::from_millis(self.every.max(1));
-            let left =
-                self.span.map(|span| Duration::from_millis(span).saturating_sub(started.elapsed()));
+            let every = self.every.max(Duration::from_millis(1));
+            let left = self.span.map(|span| span.saturating_sub(started.elapsed()));
             if left.is_some_and(|left| left.is_zero()) {
                 return Ok(());
             }

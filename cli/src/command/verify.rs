@@ -4,7 +4,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use continuant::{Clock, Database, ObjectId, Replay, Verified, verify_capsule};
+use continuant::{Clock, Database, ObjectId, Replay, Time, Verified, verify_capsule};
 use serde_json::{Value as Json, json};
 
 use super::import;
@@ -124,7 +124,7 @@ fn print(
     printer: &mut Printer,
     (what, name): (&'static str, String),
     verified: Verified,
-    (replay, now): (Replay, u64),
+    (replay, now): (Replay, Time),
 ) -> Result<()> {
     if printer.is_json() {
         return printer.document(&document((what, &name), verified, (replay, now)));
@@ -178,7 +178,7 @@ fn guarded(verified: Verified, replay: Replay) -> Option<(&'static str, String)>
     (verified.guarded > 0).then_some(("permitted by a guard", count))
 }
 
-fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Replay, u64)) -> Json {
+fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Replay, Time)) -> Json {
     json!({
         what: name,
         "versions": verified.versions,
@@ -187,7 +187,7 @@ fn document((what, name): (&str, &str), verified: Verified, (replay, now): (Repl
         "refusals": verified.refusals,
         "head": verified.head.to_string(),
         "time": moment::json(verified.time),
-        "ahead_ms": verified.time.saturating_sub(now),
+        "ahead_ms": moment::milliseconds(verified.time.saturating_duration_since(now)),
         "fork_of": verified.fork_of.map(|(object, seq)| {
             json!({ "object": object.to_string(), "seq": seq })
         }),
@@ -208,7 +208,7 @@ impl Sum {
     fn add(
         &mut self,
         (id, finding): Finding,
-        asked: (Replay, u64),
+        asked: (Replay, Time),
         table: &mut Table<2>,
         printer: &mut Printer,
     ) -> Result<()> {
@@ -237,7 +237,7 @@ impl Sum {
         }
     }
 
-    fn print(&self, (replay, now): (Replay, u64), printer: &mut Printer) -> Result<()> {
+    fn print(&self, (replay, now): (Replay, Time), printer: &mut Printer) -> Result<()> {
         let mut pairs = vec![("objects", grouped(self.objects))];
         pairs.extend(versions(self.verified, replay));
         pairs.push(("refusals", grouped(self.verified.refusals)));

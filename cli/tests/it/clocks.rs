@@ -1,7 +1,9 @@
 //! Clocks: objects ahead of the host's clock, overdue wakes, and the ages of versions.
 
+use std::time::Duration;
+
 use continuant::storage::{self, Retention};
-use continuant::{Clock, Code, Database, Options, args};
+use continuant::{Clock, Code, Database, Options, Time, args};
 use serde_json::Value;
 
 use crate::objects;
@@ -18,21 +20,25 @@ fn json(terminal: &Terminal, line: &str) -> Vec<Value> {
 /// retention of a day.
 fn of_a_host(terminal: &Terminal, name: &str, now: u64) {
     let small = storage::Options::new().segment_bytes(64 << 10);
-    let options = Options::new().clock(Clock::manual(now)).storage(small);
+    let options = Options::new().clock(Clock::manual(Time::from_millis(now))).storage(small);
     let db: Database = options.open(terminal.path(name)).unwrap();
     let code = Code::wasm(objects::module()).unwrap().policy(objects::policy(objects::NOBODY));
     let id = db.create(code.args(args!["welcome"]).name("visits")).unwrap();
     let calls: Vec<_> =
         (0..500).map(|_| db.call(id, "increment", args![1u64]).submit().unwrap()).collect();
     calls.into_iter().for_each(|pending| drop(pending.wait().unwrap()));
-    db.set_retention(None, Retention::Age(DAY)).unwrap();
+    db.set_retention(None, Retention::Age(Duration::from_millis(DAY))).unwrap();
     db.close().unwrap();
 }
 
 #[test]
 fn what_is_ahead_of_the_clock_is_said_and_asked_for_by_request() {
     let terminal = Terminal::new();
-    of_a_host(&terminal, "theirs", Clock::system().now() + 30 * DAY);
+    of_a_host(
+        &terminal,
+        "theirs",
+        (Clock::system().now().saturating_add(Duration::from_millis(30 * DAY))).as_millis(),
+    );
     terminal.run("export visits visits.continuant --db theirs").done();
     let shown = terminal.run("verify visits.continuant").done();
     assert!(shown.contains("ahead of this host's clock"), "{shown}");
@@ -76,7 +82,11 @@ fn what_is_ahead_of_the_clock_is_said_and_asked_for_by_request() {
 #[test]
 fn compaction_counts_ages_from_the_newest_on_record_unless_the_clock_is_trusted() {
     let terminal = Terminal::new();
-    of_a_host(&terminal, "continuant.db", Clock::system().now() - 30 * DAY);
+    of_a_host(
+        &terminal,
+        "continuant.db",
+        (Clock::system().now().saturating_sub(Duration::from_millis(30 * DAY))).as_millis(),
+    );
     let compacted = &json(&terminal, "compact")[0];
     assert_eq!(compacted["versions_dropped"], 0, "{compacted}");
     assert!(compacted["ages_from"].is_string(), "{compacted}");
@@ -124,7 +134,8 @@ fn a_session_of_an_object_that_is_ahead_ends_sooner_and_that_is_said() {
     let opens =
         "@id(\"opens\") permit(principal is Key, action == Action::\"open_session\", resource);";
     for (name, ahead) in [("near", 0), ("ahead", 4 * MINUTE)] {
-        let clock = Clock::manual(Clock::system().now() + ahead);
+        let clock =
+            Clock::manual(Clock::system().now().saturating_add(Duration::from_millis(ahead)));
         let db = Options::new().clock(clock).open(terminal.path(name)).unwrap();
         let policy = objects::policy(&terminal.owner()) + opens;
         let code = Code::wasm(objects::module()).unwrap().policy(policy);

@@ -1,5 +1,6 @@
 //! Commands that found nothing or did nothing: their output and exit code.
 
+use continuant::Time;
 use expect_test::{expect, expect_file};
 use serde_json::Value as Json;
 
@@ -73,7 +74,7 @@ fn a_fleet_of_a_code_that_no_object_has_is_none() {
 fn a_run_says_how_many_wait_and_until_when() {
     let terminal = Terminal::new();
     let db = continuant::Options::new()
-        .clock(continuant::Clock::manual(32_503_680_000_000))
+        .clock(continuant::Clock::manual(Time::from_millis(32_503_680_000_000)))
         .open(terminal.path("continuant.db"))
         .unwrap();
     let code = continuant::Code::wasm(objects::module()).unwrap();

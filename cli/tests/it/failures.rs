@@ -4,7 +4,7 @@ use continuant::object::capsule::{Chain, HEAD, SectionKind};
 use continuant::object::commit::Commit;
 use continuant::object::hash::PolicyHash;
 use continuant::storage::CapsuleReader;
-use continuant::{Clock, Code, Law, ObjectId, Options, args};
+use continuant::{Clock, Code, Law, ObjectId, Options, Time, args};
 use expect_test::expect_file;
 use serde_json::Value as Json;
 
@@ -189,7 +189,8 @@ fn a_database_that_is_in_use() {
 
 /// An object that is made at a set time, so that its id is known before.
 fn foretold(terminal: &Terminal, directory: &str, salt: u16) -> ObjectId {
-    let options = Options::new().cycles(false).clock(Clock::manual(1_700_000_000_000));
+    let options =
+        Options::new().cycles(false).clock(Clock::manual(Time::from_millis(1_700_000_000_000)));
     let db = options.open(terminal.path(directory)).unwrap();
     let code = Code::wasm(crate::objects::module()).unwrap().args(args!["a"]);
     let mut whole = [0; 16];
@@ -202,7 +203,8 @@ fn foretold(terminal: &Terminal, directory: &str, salt: u16) -> ObjectId {
 #[test]
 fn a_prefix_that_fits_several_objects() {
     let terminal = Terminal::with_visits();
-    let options = Options::new().cycles(false).clock(Clock::manual(1_700_000_000_000));
+    let options =
+        Options::new().cycles(false).clock(Clock::manual(Time::from_millis(1_700_000_000_000)));
     let db = options.open(terminal.path("continuant.db")).unwrap();
     let code = Code::wasm(crate::objects::module()).unwrap().args(args!["a"]);
     // Two of them begin with the same four digits.

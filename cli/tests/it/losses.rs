@@ -5,7 +5,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;
 
-use continuant::{Clock, ObjectId, Options, Replay, VersionHash};
+use continuant::{Clock, ObjectId, Options, Replay, Time, VersionHash};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -63,7 +63,7 @@ fn parse(line: &str, about: &str) -> (ObjectId, u64, VersionHash) {
 }
 
 fn check(terminal: &Terminal, acknowledged: &[(ObjectId, u64, VersionHash)], about: &str) {
-    let options = Options::new().clock(Clock::manual(0));
+    let options = Options::new().clock(Clock::manual(Time::MIN));
     let db = options.open(terminal.path("fleet")).unwrap();
     for &(object, seq, version) in acknowledged {
         let found = db.at(object, seq).map(|snapshot| snapshot.hash());

@@ -2,8 +2,9 @@
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
-use continuant::{Clock, Code, Database, Options, args, storage};
+use continuant::{Clock, Code, Database, Options, Time, args, storage};
 use expect_test::expect_file;
 use serde_json::Value;
 
@@ -272,7 +273,7 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothin
 
 /// The terminal's database, under a clock that stands.
 fn at_time(terminal: &Terminal, now: u64) -> Database {
-    let options = Options::new().clock(Clock::manual(now)).cycles(false);
+    let options = Options::new().clock(Clock::manual(Time::from_millis(now))).cycles(false);
     options.open(terminal.path("continuant.db")).unwrap()
 }
 
@@ -284,16 +285,16 @@ fn a_restore_to_a_time_that_names_no_place_asks_for_one() {
     terminal.run("call visits increment 1").done();
     // The clock is set ahead, and back.
     let now = Clock::system().now();
-    let db = at_time(&terminal, now + 120_000);
+    let db = at_time(&terminal, now.saturating_add(Duration::from_millis(120_000)).as_millis());
     let storage::Resolved::Object(id) = db.resolve("visits").unwrap() else { panic!("no visits") };
     db.call(id, "increment", args![40u64]).wait().unwrap();
     db.close().unwrap();
-    let db = at_time(&terminal, now + 60_000);
+    let db = at_time(&terminal, now.saturating_add(Duration::from_millis(60_000)).as_millis());
     let code = Code::wasm(objects::module()).unwrap().policy(objects::policy(objects::NOBODY));
     db.create(code.args(args!["late"]).name("late")).unwrap();
     db.close().unwrap();
     terminal.run("backup kept").done();
-    let until = now + 90_000;
+    let until = now.saturating_add(Duration::from_millis(90_000));
     let asked = terminal.run(&format!("restore kept --db then --until {until} --json"));
     assert_eq!(asked.code, Some(1), "{}", asked.stdout);
     let error: Value = serde_json::from_str(asked.stderr.trim()).unwrap();
@@ -361,7 +362,10 @@ fn a_capsule_that_is_damaged_makes_no_database() {
 fn ages_are_counted_from_the_newest_version_that_is_not_ahead() {
     let terminal = Terminal::with_visits();
     let first = json(&terminal, "call visits increment 1");
-    let db = at_time(&terminal, Clock::system().now() + 3_600_000);
+    let db = at_time(
+        &terminal,
+        Clock::system().now().saturating_add(Duration::from_millis(3_600_000)).as_millis(),
+    );
     let storage::Resolved::Object(id) = db.resolve("visits").unwrap() else { panic!("no visits") };
     db.call(id, "increment", args![1u64]).wait().unwrap();
     db.close().unwrap();

@@ -97,7 +97,7 @@ pub const CANARIES: &[Canary] = &[
         "keys that were forgotten",
         "admission_soundness",
         "object/src/ledger/nonces.rs",
-        "floor if ⟦floor > 0 && used.expires <= floor⟧ =>",
+        "floor if ⟦Time::MIN < floor && used.expires <= floor⟧ =>",
         "false",
     ),
     canary(
@@ -167,7 +167,7 @@ pub const CANARIES: &[Canary] = &[
         "expiry too late",
         "admission_soundness",
         "object/src/authentication.rs",
-        "if ⟦expires - time > EXPIRY_MS_MAX⟧ {",
+        "if ⟦expires.saturating_duration_since(time) > EXPIRY_MAX⟧ {",
         "false",
     ),
     canary(

@@ -5,13 +5,15 @@
 //! limits of representations. This module does not know the decisions.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::credential::PublicKey;
 use object::effects::Output;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::{Input, Request};
-use object::ledger::{DAY_MS, HOUR_MS, Ledger, MINUTE_MS, Mark, Tracked};
+use object::ledger::{DAY, HOUR, Ledger, MINUTE, Mark, Tracked};
 use object::message::{Message, Origin};
+use object::time::Time;
 use policy::{Facts, Principal};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -158,6 +160,10 @@ pub(crate) struct Cast {
     ledgers: Vec<Arc<Ledger>>,
 }
 
+fn milliseconds(span: Duration) -> u64 {
+    span.as_millis() as u64
+}
+
 impl Cast {
     pub(crate) fn new(rng: &mut StdRng) -> Cast {
         let output = |name: &&str| Output { name: name.to_string(), payload: Vec::new() };
@@ -171,7 +177,8 @@ impl Cast {
         let tracked = Tracked::new(PAST.map(str::to_string), true);
         let mut time = 0;
         for seq in 1..100 {
-            time += [0, 1, 1000, MINUTE_MS, HOUR_MS / 2, DAY_MS / 3][rng.random_range(0..6)];
+            let [minute, hour, day] = [MINUTE, HOUR, DAY].map(milliseconds);
+            time += [0, 1, 1000, minute, hour / 2, day / 3][rng.random_range(0..6)];
             let action = PAST[rng.random_range(0..PAST.len())];
             let request = match action {
                 "advance" => Request::Cycle,
@@ -181,7 +188,7 @@ impl Cast {
             };
             let start = rng.random_range(0..keys.len());
             let signers = &keys[start..rng.random_range(start..=keys.len())];
-            let input = Input { request, time, credential: None };
+            let input = Input { request, time: Time::from_millis(time), credential: None };
             ledger = ledger.next(&tracked, seq, &input, signers);
             if seq % 12 == 0 {
                 ledgers.push(Arc::clone(&ledger));
@@ -216,7 +223,8 @@ impl Cast {
         };
         let past = &self.ledgers[rng.random_range(0..self.ledgers.len())].past;
         let last = PAST.iter().filter_map(|action| past.of(action)).map(Mark::time).max();
-        let since = [0, 1, MINUTE_MS - 1, MINUTE_MS, HOUR_MS, DAY_MS][rng.random_range(0..6)];
+        let [minute, hour, day] = [MINUTE, HOUR, DAY].map(milliseconds);
+        let since = [0, 1, minute - 1, minute, hour, day][rng.random_range(0..6)];
         Facts {
             principal: match rng.random_range(0..4) {
                 0 => Principal::Anonymous,
@@ -231,14 +239,14 @@ impl Cast {
             sender: self.origins.get(rng.random_range(0..4)),
             outputs,
             messages,
-            wake: rng.random_bool(0.6).then(|| few(rng)),
+            wake: rng.random_bool(0.6).then(|| few(rng)).map(Time::from_millis),
             seq: few(rng),
-            age: few(rng),
+            age_ms: few(rng),
             fuel: few(rng),
             pages: few(rng) as u32,
             time: match rng.random_bool(0.5) {
-                true => last.unwrap_or_default() + since,
-                false => few(rng),
+                true => last.unwrap_or_default().saturating_add(Duration::from_millis(since)),
+                false => Time::from_millis(few(rng)),
             },
             past,
             instrumentation: few(rng) as u32,

@@ -15,6 +15,7 @@ use object::limits::{FUEL_MAX, SEQ_MAX};
 use object::lineage::jump_seq;
 use object::message::{Message, Origin};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -36,8 +37,8 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
         kind,
         instrumentation: number(rng) as u32,
         seq,
-        time: number(rng),
-        wake: Some(number(rng)).filter(|&wake| wake != u64::MAX),
+        time: Time::from_millis(number(rng)),
+        wake: Some(number(rng)).filter(|&wake| wake != u64::MAX).map(Time::from_millis),
         fuel: number(rng),
         memory_bytes: rng.random_range(0..=1 << 19) * 4096,
         refusal_count: number(rng).min(SEQ_MAX),
@@ -68,7 +69,10 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
             method: name(rng),
             arguments: blob(rng),
         },
-        4 => Request::OpenSession { session: SessionId(rng.random()), expires: number(rng) },
+        4 => Request::OpenSession {
+            session: SessionId(rng.random()),
+            expires: Time::from_millis(number(rng)),
+        },
         0 => Request::Create { salt: rng.random(), arguments: blob(rng) },
         1 => Request::Call { method: name(rng), arguments: blob(rng) },
         2 => Request::Cycle,
@@ -78,7 +82,7 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
         }
     };
     let credential = rng.random_bool(0.5).then(|| {
-        let mut credential = Credential::new(number(rng), number(rng));
+        let mut credential = Credential::new(number(rng), Time::from_millis(number(rng)));
         credential.parent = rng.random_bool(0.5).then(|| VersionHash(rng.random()));
         let count = rng.random_range(0..4);
         let signature = |_| Signature {
@@ -93,7 +97,7 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
         };
         credential
     });
-    Input { request, time: number(rng), credential }
+    Input { request, time: Time::from_millis(number(rng)), credential }
 }
 
 /// Puts what stands for none, or is beyond a limit, where there is something.
@@ -106,15 +110,16 @@ pub(crate) fn put_sentinels(rng: &mut StdRng, input: &mut Input) {
             _ => origin.version = VersionHash::NONE,
         },
         Request::Fork { of, .. } => match rng.random_range(0..6) {
-            0 => of.wake = Some(u64::MAX),
-            1 => of.wake = Some(0),
+            0 => of.wake = Some(Time::MAX),
+            1 => of.wake = Some(Time::MIN),
             2 => of.seq = number(rng),
             3 => of.parent = VersionHash::NONE,
             4 => of.refusal_count = number(rng),
-            _ => (of.refusals, of.time) = (RefusalHash::NONE, u64::MAX),
+            _ => (of.refusals, of.time) = (RefusalHash::NONE, Time::MAX),
         },
         Request::OpenSession { session, expires } => {
-            (*session, *expires) = (SessionId::NONE, [0, u64::MAX][rng.random_range(0..2)]);
+            (*session, *expires) =
+                (SessionId::NONE, [Time::MIN, Time::MAX][rng.random_range(0..2)]);
         }
         Request::Upgrade { code, policy } => {
             (*code, *policy) = (CodeHash::NONE, PolicyHash::NONE);
@@ -128,12 +133,12 @@ pub(crate) fn put_sentinels(rng: &mut StdRng, input: &mut Input) {
     if let Some(credential) = &mut input.credential {
         match rng.random_range(0..4) {
             0 => credential.parent = Some(VersionHash::NONE),
-            1 => (credential.nonce, credential.expires) = (0, 0),
-            2 => (credential.nonce, credential.expires) = (u64::MAX, u64::MAX),
+            1 => (credential.nonce, credential.expires) = (0, Time::MIN),
+            2 => (credential.nonce, credential.expires) = (u64::MAX, Time::MAX),
             _ => {}
         }
     }
-    input.time = [0, u64::MAX, input.time][rng.random_range(0..3)];
+    input.time = [Time::MIN, Time::MAX, input.time][rng.random_range(0..3)];
 }
 
 /// Draws the origin of a message.
@@ -180,7 +185,7 @@ pub(crate) fn wake(rng: &mut StdRng) -> WakeChange {
     match rng.random_range(0..3) {
         0 => WakeChange::Keep,
         1 => WakeChange::Clear,
-        _ => WakeChange::Set(number(rng)),
+        _ => WakeChange::Set(Time::from_millis(number(rng))),
     }
 }
 

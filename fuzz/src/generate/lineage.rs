@@ -5,6 +5,7 @@
 //! have.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::commit::Commit;
 use object::credential::{Credential, Proof, PublicKey, Signature};
@@ -17,6 +18,7 @@ use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{Blob, Change, NewCommit};
@@ -132,7 +134,11 @@ impl Author {
         let (parts, hash, before) = parts.draw(rng);
         let base = Arc::clone(before.base());
         let request = Request::Create { salt: rng.random(), arguments: header::blob(rng) };
-        let input = Input { request, time: START + rng.random_range(0..5000), credential: None };
+        let input = Input {
+            request,
+            time: Time::from_millis(START + rng.random_range(0..5000)),
+            credential: None,
+        };
         let mut step = Step::new(rng, &before, pages_max, base.globals());
         step.effects.wake = wake(rng, START);
         let header = genesis(&input, &step.outcome(parts));
@@ -163,7 +169,11 @@ impl Author {
 
     /// The next version.
     pub(crate) fn version(&mut self, rng: &mut StdRng) -> Made {
-        let time = self.head.header.time + [0, 0, 1, 1000][rng.random_range(0..4)];
+        let time = self
+            .head
+            .header
+            .time
+            .saturating_add(Duration::from_millis([0, 0, 1, 1000][rng.random_range(0..4)]));
         let request = match rng.random_range(0..3) {
             0 => Request::Cycle,
             1 => Request::Write { fields: vec![("count".to_string(), header::blob(rng))] },
@@ -180,7 +190,7 @@ impl Author {
             input.credential = Some(credential);
         }
         let mut step = Step::new(rng, &self.image, self.pages_max, &self.globals);
-        step.effects.wake = wake(rng, time);
+        step.effects.wake = wake(rng, time.as_millis());
         let (header, ledger) =
             self.head.successor(&input, &step.outcome(parts(&self.head)), &admission);
         let new_ledger = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
@@ -288,7 +298,7 @@ fn parts(head: &Head) -> Parts {
 
 fn wake(rng: &mut StdRng, time: u64) -> WakeChange {
     match rng.random_range(0..4) {
-        0 => WakeChange::Set(time + rng.random_range(0..10_000)),
+        0 => WakeChange::Set(Time::from_millis(time + rng.random_range(0..10_000))),
         1 => WakeChange::Clear,
         _ => WakeChange::Keep,
     }

@@ -13,6 +13,7 @@ use object::input::Input;
 use object::limits::{NONCES_MAX, SIGNATURES_MAX};
 use object::memory::Memory;
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 use policy::verify::Verifier;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -159,8 +160,8 @@ impl World<'_> {
             counts.turned_away += 1;
             return Ok(());
         }
-        let made = vault.model.said(rng, &ask, time);
-        let attempt = Attempt { ask: &ask, time, signed: signed.as_ref() };
+        let made = vault.model.said(rng, &ask, time.as_millis());
+        let attempt = Attempt { ask: &ask, time: time.as_millis(), signed: signed.as_ref() };
         let claim = match &ask {
             ask if !ask.runs_code() => vault.host.written(&input.request),
             _ => made.as_ref().map(|made| Claim::of(made, &vault.host.image)),
@@ -283,7 +284,7 @@ impl Vault {
         equal(
             "seq, time and wake",
             &(model.seq, model.time, model.wake),
-            &(header.seq, header.time, header.wake),
+            &(header.seq, header.time.as_millis(), header.wake.map(Time::as_millis)),
         )?;
         let parts = crate::vault::definition(model.law).parts();
         let verified = verifier.definition().policy.hash();

@@ -12,6 +12,7 @@
 //! were whole, and the next backup mends it and says so. Its marker is lost, cut or changed: it is
 //! restored all the same, and the next backup makes the marker again, also when the power is cut.
 
+use continuant::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use std::path::Path;
@@ -95,8 +96,8 @@ impl Run<'_> {
             must("a rule", store.set_retention(None, Retention::Versions(kept)))?;
         }
         match self.rng.random_range(0..4) {
-            0 => drop(must("compacting", store.compact(0, |_, _| {}))?),
-            1 => drop(must("compacting", store.compact_all(0, |_, _| {}))?),
+            0 => drop(must("compacting", store.compact(Time::MIN, |_, _| {}))?),
+            1 => drop(must("compacting", store.compact_all(Time::MIN, |_, _| {}))?),
             _ => {}
         }
         Ok(())

@@ -14,6 +14,7 @@ use object::capsule::SectionKind;
 use object::commit::Commit;
 use object::hash::MemoryRoot;
 use object::memory::Tree;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -53,7 +54,7 @@ fn capsules() -> &'static [Vec<u8>] {
 
 fn make() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
     let directory = tempfile::tempdir()?;
-    let options = Options::new().workers(1).clock(Clock::manual(START));
+    let options = Options::new().workers(1).clock(Clock::manual(Time::from_millis(START)));
     let db: Database = options.open(directory.path().join("db"))?;
     let key = SigningKey::from_secret(&[7; 32]);
     let code = |wasm: &[u8], policy: &str| {
@@ -65,7 +66,7 @@ fn make() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
     db.call(counter, "increment", args![3u64]).signed(&key).nonce(2).wait()?;
     let lamp = db.create(code(LAMP, LAMP_POLICY)?)?;
     db.call(lamp, "switch-on", args![60u32]).wait()?;
-    db.run_until(START + 60_000)?;
+    db.run_until(Time::from_millis(START + 60_000))?;
     drop(db.call(lamp, "switch-on", args![6000u32]).wait());
     db.call(lamp, "switch-on", args![1u32]).wait()?;
     let mut capsules = Vec::new();

@@ -14,6 +14,7 @@ use object::ledger::{Ledger, Nonces, Tracked, Used};
 use object::limits::{NONCES_MAX, PAGE_BYTES, SIGNATURES_MAX};
 use object::memory::Page;
 use object::refusal::Refusal;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -108,11 +109,12 @@ fn ledger(rng: &mut StdRng) -> Arc<Ledger> {
             true => vec![PublicKey([rng.random_range(0..4); 32])],
             false => Vec::new(),
         };
-        let credential =
-            signers.first().map(|_| Credential::new(seq, seq + rng.random_range(0..9)));
-        let input = Input { request, time: seq, credential };
+        let credential = signers
+            .first()
+            .map(|_| Credential::new(seq, Time::from_millis(seq + rng.random_range(0..9))));
+        let input = Input { request, time: Time::from_millis(seq), credential };
         let next = ledger.next(&tracked, seq, &input, &signers);
-        let nonces = ledger.nonces.recorded_in_first_form(&signers, seq, seq);
+        let nonces = ledger.nonces.recorded_in_first_form(&signers, seq, Time::from_millis(seq));
         ledger = match nonces.filter(|_| is_of_before && input.credential.is_some()) {
             Some(nonces) => Arc::new(Ledger { nonces, ..Ledger::clone(&next) }),
             None => next,
@@ -131,8 +133,9 @@ fn crowd(rng: &mut StdRng, tracked: &Tracked, nonces: &mut Nonces) {
         let mut keys: Vec<PublicKey> =
             (0..SIGNATURES_MAX).map(|_| PublicKey(rng.random())).collect();
         keys.sort();
-        let used = Used { nonce: rng.random(), expires: 100 + rng.random_range(0..9) };
-        nonces.record(&keys, used, 90, tracked);
+        let used =
+            Used { nonce: rng.random(), expires: Time::from_millis(100 + rng.random_range(0..9)) };
+        nonces.record(&keys, used, Time::from_millis(90), tracked);
     }
 }
 

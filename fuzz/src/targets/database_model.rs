@@ -11,8 +11,8 @@ use std::io::Cursor;
 use std::path::PathBuf;
 
 use continuant::{
-    Clock, Code, Database, Entry, ErrorKind, Kept, ObjectId, Options, Replay, SigningKey, Upgrade,
-    Value, args, verify_capsule,
+    Clock, Code, Database, Entry, ErrorKind, Kept, ObjectId, Options, Replay, SigningKey, Time,
+    Upgrade, Value, args, verify_capsule,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -92,7 +92,9 @@ impl Run {
             }
         }
         let room = if self.rng.random_bool(0.3) { 0 } else { 1 << 20 };
-        let options = Options::new().clock(Clock::manual(self.now)).resident_bytes_max(room);
+        let options = Options::new()
+            .clock(Clock::manual(Time::from_millis(self.now)))
+            .resident_bytes_max(room);
         let options = options.workers(self.rng.random_range(1..4));
         self.db = Some(must("opening", options.open(&self.path))?);
         Ok(())
@@ -145,7 +147,7 @@ impl Run {
     /// Lets time pass: lamps go out.
     fn wait(&mut self) -> Outcome {
         self.now += [0, 1, 500, 10_000, 4_000_000][self.rng.random_range(0..5)];
-        must("waiting", self.db().run_until(self.now))?;
+        must("waiting", self.db().run_until(Time::from_millis(self.now)))?;
         let now = self.now;
         self.objects.iter_mut().for_each(|(_, object)| object.wait(now));
         Ok(())
@@ -347,7 +349,7 @@ impl Run {
         let last = object.versions.len() - 1;
         equal("the newest version", &(last as u64), &newest.header().seq)?;
         equal("its state", &object.state(last), &must("the state", newest.state())?)?;
-        equal("its wake", &object.wake, &newest.header().wake)?;
+        equal("its wake", &object.wake, &newest.header().wake.map(Time::as_millis))?;
         let refused = must("the refusals", db.history(*id).refused().entries())?;
         let refused: Result<Vec<Entry>, _> = refused.collect();
         let refused = must("the refusals", refused)?.len() as u64;
@@ -358,7 +360,7 @@ impl Run {
         equal(&format!("version {seq}"), &object.state(seq), &must("the state", old.state())?)?;
         let time = object.versions[seq].time;
         let seq = object.versions.iter().rposition(|version| version.time <= time);
-        let as_of = must("a version as of a time", self.db().as_of(*id, time))?;
+        let as_of = must("a version as of a time", self.db().as_of(*id, Time::from_millis(time)))?;
         equal("the version as of a time", &seq, &Some(as_of.header().seq as usize))
     }
 }

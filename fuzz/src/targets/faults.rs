@@ -10,6 +10,7 @@
 
 use std::sync::Arc;
 
+use continuant::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::disk::Disk;
@@ -103,9 +104,9 @@ fn compacted(work: &Work, volume: &Volume, free: u64) -> Result<bool, String> {
     let options = work.options().existing(true);
     let store = must("opening", options.disk(Arc::clone(&disk) as Arc<dyn Disk>).open(PATH))?;
     // Full segments would give back more room than the open one takes.
-    must("compacting", store.compact(0, |_, _| {}))?;
+    must("compacting", store.compact(Time::MIN, |_, _| {}))?;
     disk.limit(disk.volume().bytes_held() + free);
-    let Err(error) = store.compact_all(0, |_, _| {}) else { return Ok(true) };
+    let Err(error) = store.compact_all(Time::MIN, |_, _| {}) else { return Ok(true) };
     let source = std::error::Error::source(&error).and_then(|it| it.downcast_ref::<Incomplete>());
     let needed = source.and_then(|incomplete| incomplete.room_needed);
     let needed = needed.ok_or_else(|| format!("it names what it needs: {error:?}"))?;

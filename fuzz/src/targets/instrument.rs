@@ -10,8 +10,10 @@ mod bare;
 mod machine;
 mod smith;
 
+use std::time::Duration;
+
 use continuant::instrument::{Limits, instrument};
-use continuant::{Clock, Code, ErrorKind, Options, Replay, args};
+use continuant::{Clock, Code, ErrorKind, Options, Replay, Time, args};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -54,14 +56,15 @@ fn execute(rng: &mut StdRng, bytes: Vec<u8>) -> Outcome {
     watch_threads();
     let Ok(code) = Code::wasm(bytes) else { return Ok(()) };
     let directory = must("a temporary directory", tempfile::tempdir())?;
-    let options = Options::new().workers(1).cycles(false).clock(Clock::manual(START));
+    let options =
+        Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
     let id = match db.create(code.policy(OPEN).salt([1; 16])) {
         Ok(id) => id,
         Err(error) => return is_verdict(&error),
     };
     for _ in 0..rng.random_range(0..4) {
-        let time = db.now() + rng.random_range(0..5000);
+        let time = db.now().saturating_add(Duration::from_millis(rng.random_range(0..5000)));
         let done = match rng.random_range(0..3) {
             0 => db.run_until(time),
             _ => db.call(id, "go", args![rng.random::<u64>()]).wait().map(drop),

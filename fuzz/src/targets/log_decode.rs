@@ -8,6 +8,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use continuant::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{AcceptedLoss, Compared, ErrorKind, Lost, Store};
@@ -218,7 +219,7 @@ impl Database {
         hold("nothing was changed", files(path)? == before)?;
         let kept = kept.ok_or_else(|| format!("there is a loss: {lost:?}"))?;
         self.compare(&lost, kept)?;
-        let accepted = AcceptedLoss { token: lost.token, time: rng.random() };
+        let accepted = AcceptedLoss { token: lost.token, time: Time::from_millis(rng.random()) };
         must("accepting it", patient().repair(path, Some(accepted), |_, _| {}))?;
         let store = must("opening", patient().existing(true).open(path))?;
         has(&store, &self.models[kept], rng)?;

@@ -8,10 +8,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use continuant::{
     Clock, Code, Database, Durability, Entry, ErrorKind, Header, Kind, ObjectId, Options, Payloads,
-    Reason, Replay, SigningKey, Value, args, storage,
+    Reason, Replay, SigningKey, Time, Value, args, storage,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -139,8 +140,12 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
 
 fn open(disk: &SimulatedDisk, rng: &mut StdRng, host: Host) -> Result<Database, String> {
     let storage = storage::Options::new().disk(Arc::new(disk.clone())).segment_bytes(64 << 10);
-    let options = Options::new().clock(Clock::manual(host.now)).storage(storage);
-    let options = if host.lets_in { options.clock_ahead_max(u64::MAX) } else { options };
+    let options = Options::new().clock(Clock::manual(Time::from_millis(host.now))).storage(storage);
+    let options = if host.lets_in {
+        options.clock_ahead_max(Duration::from_millis(u64::MAX))
+    } else {
+        options
+    };
     let options = options.workers(rng.random_range(1..4)).cycles(rng.random_bool(0.5));
     let room = if rng.random_bool(0.3) { 0 } else { 1 << 20 };
     must("opening", options.resident_bytes_max(room).refusals_max(3).open(PATH))
@@ -209,7 +214,8 @@ impl Run {
                     tally.add("nonces above the clock", 1);
                 }
                 0 => {
-                    let is_ahead = must("info", db.info(from))?.time > host.now + TOLERANCE;
+                    let is_ahead =
+                        must("info", db.info(from))?.time > Time::from_millis(host.now + TOLERANCE);
                     let is_held = is_ahead && !host.lets_in;
                     let answer = call.wait();
                     let found = matches!(&answer, Err(error)
@@ -220,7 +226,7 @@ impl Run {
                 _ => pending.extend(call.submit()),
             }
             if self.rng.random_bool(0.05) {
-                must("settling", db.run_until(host.now))?;
+                must("settling", db.run_until(Time::from_millis(host.now)))?;
             }
             if self.rng.random_bool(0.1) {
                 self.lets_go(&db)?;
@@ -238,7 +244,10 @@ impl Run {
     /// Tries dead letters again, or drops them, and makes the purse that some of them are for.
     fn lets_go(&mut self, db: &Database) -> Outcome {
         // The late purse's id depends on the time of its creation.
-        if db.now() == START && self.rng.random_bool(0.3) && db.info(self.late).is_err() {
+        if db.now() == Time::from_millis(START)
+            && self.rng.random_bool(0.3)
+            && db.info(self.late).is_err()
+        {
             equal("the late purse", &self.late, &plain_purse(db, &self.key, LATE)?)?;
         }
         for letter in db.dead_letters() {
@@ -265,7 +274,7 @@ impl Run {
     fn settles(&mut self, disk: &SimulatedDisk, hosts: [Host; 2], tally: &Tally) -> Outcome {
         let host = hosts[1];
         let db = open(disk, &mut self.rng, host)?;
-        must("settling", db.run_until(host.now))?;
+        must("settling", db.run_until(Time::from_millis(host.now)))?;
         let late = db.info(self.late).is_ok().then_some(self.late);
         let objects = self.purses.iter().copied().chain([self.lamp]).chain(late);
         let objects: Vec<ObjectId> = objects.collect();
@@ -285,7 +294,8 @@ impl Run {
             tally.add("dead letters", 1);
         }
         let is_held = |to: ObjectId| -> Result<bool, String> {
-            let is_ahead = must("info", db.info(to))?.time > host.now + TOLERANCE;
+            let is_ahead =
+                must("info", db.info(to))?.time > Time::from_millis(host.now + TOLERANCE);
             Ok(is_ahead && !host.lets_in)
         };
         let mut doubtful = 0;
@@ -376,12 +386,12 @@ impl Run {
         let about = format!("version {} at {time}, behind {parent}", header.seq);
         match (header.kind, before.wake) {
             (Kind::Cycle, Some(due)) => {
-                let is_due = clocks.iter().any(|&now| due <= now);
+                let is_due = clocks.iter().any(|&now| due <= Time::from_millis(now));
                 hold(format!("a wake of {due} is due by the host's clock: {about}"), is_due)?;
                 equal("when a wake runs", &due.max(parent), &time)?;
             }
             _ => {
-                let is_right = clocks.iter().any(|&now| now.max(parent) == time);
+                let is_right = clocks.iter().any(|&now| Time::from_millis(now).max(parent) == time);
                 hold(format!("a version has the host's time or its object's: {about}"), is_right)?;
             }
         }

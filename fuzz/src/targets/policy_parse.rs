@@ -12,6 +12,7 @@ use object::credential::PublicKey;
 use object::effects::Output;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::ledger::Past;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use schema::{Schema, Value};
@@ -148,12 +149,12 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         sender: None,
         outputs: &outputs[..rng.random_range(0..3)],
         messages: &[],
-        wake: rng.random_bool(0.5).then(|| bytes::number(rng)),
+        wake: rng.random_bool(0.5).then(|| bytes::number(rng)).map(Time::from_millis),
         seq: bytes::number(rng),
-        age: bytes::number(rng),
+        age_ms: bytes::number(rng),
         fuel: bytes::number(rng),
         pages: bytes::number(rng) as u32,
-        time: bytes::number(rng),
+        time: Time::from_millis(bytes::number(rng)),
         past: Past::NONE,
         instrumentation: 1,
         code: CodeHash(rng.random()),

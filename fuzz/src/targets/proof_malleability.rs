@@ -12,6 +12,7 @@ use object::credential::{Credential, SessionKey};
 use object::hash::{ObjectId, VersionHash};
 use object::header::{HEADER_BYTES, Header};
 use object::input::{Input, Request};
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -43,10 +44,12 @@ fn signed_bytes(rng: &mut StdRng) -> Result<u64, String> {
         expires: u64,
         parent: Option<VersionHash>,
     }
-    let encode = |it: &Signed| it.request.signed_bytes(it.object, it.nonce, it.expires, it.parent);
+    let encode = |it: &Signed| {
+        it.request.signed_bytes(it.object, it.nonce, Time::from_millis(it.expires), it.parent)
+    };
     let code = |key: &SessionKey, it: &Signed| {
         let Signed { nonce, expires, parent, .. } = *it;
-        let claims = Credential { parent, ..Credential::new(nonce, expires) };
+        let claims = Credential { parent, ..Credential::new(nonce, Time::from_millis(expires)) };
         key.mac(&claims, it.object, &it.request)
     };
     let (key, stranger) =
@@ -107,7 +110,7 @@ fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
         Request::OpenSession { session, expires } => {
             let first = session.0[31];
             session.0.rotate_right(1);
-            *expires = *expires << 8 | u64::from(first);
+            *expires = Time::from_millis(expires.as_millis() << 8 | u64::from(first));
         }
         Request::Message { origin, .. } => origin.sender.0.swap_with_slice(&mut origin.version.0),
         Request::Fork { salt, .. } => salt.rotate_left(1),

@@ -12,6 +12,7 @@ use std::cell::Cell;
 use std::path::Path;
 use std::sync::{Arc, Once};
 
+use continuant::Time;
 use rand::RngExt;
 use storage::{AcceptedLoss, CapsuleReader, ErrorKind, Store};
 
@@ -168,7 +169,7 @@ impl Database {
                 matches!(error.kind(), ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. });
             return hold(format!("it is told as what it is: {error:?}"), is_told);
         };
-        let accepted = Some(AcceptedLoss { token: lost.token, time: 7 });
+        let accepted = Some(AcceptedLoss { token: lost.token, time: Time::from_millis(7) });
         let disk = Arc::new(SimulatedDisk::new(volume));
         must("accepting it", patient().disk(disk.clone()).repair(PATH, accepted, |_, _| {}))?;
         let store = must("opening", patient().existing(true).disk(disk).open(PATH))?;

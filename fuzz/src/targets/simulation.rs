@@ -27,7 +27,7 @@ use std::sync::Arc;
 
 use continuant::{
     Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Pending, Receipt, SigningKey,
-    Ticket, Value, args, storage,
+    Ticket, Time, Value, args, storage,
 };
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -203,7 +203,10 @@ impl<'a> World<'a> {
             .recent_rows_max([50, 1000, 100_000][rng.random_range(0..3)])
             .tail_bytes_max([32 << 10, 1 << 20, 256 << 20][rng.random_range(0..3)])
             .index_cache_bytes([256 << 10, 64 << 20][rng.random_range(0..2)]);
-        let options = Options::new().workers(0).clock(Clock::manual(self.now)).storage(storage);
+        let options = Options::new()
+            .workers(0)
+            .clock(Clock::manual(Time::from_millis(self.now)))
+            .storage(storage);
         let options = options
             .mailbox_max([8, 1024][rng.random_range(0..2)])
             .resident_bytes_max([0, 100_000, 1 << 30][rng.random_range(0..3)])
@@ -352,7 +355,7 @@ impl<'a> World<'a> {
             None => call,
             Some((signer, nonce)) => {
                 let key = if signer == Signer::Owner { &self.owner } else { &self.stranger };
-                call.signed(key).nonce(nonce).expires(self.now + 6 * DAY_MS)
+                call.signed(key).nonce(nonce).expires(Time::from_millis(self.now + 6 * DAY_MS))
             }
         }
     }
@@ -484,7 +487,7 @@ impl<'a> World<'a> {
     fn pass(&mut self) -> Outcome {
         self.now += [1, 500, 10_000, 120_000, 4_000_000][self.rng.random_range(0..5)];
         self.latest = self.latest.max(self.now);
-        let passed = self.db().advance_clock(self.now);
+        let passed = self.db().advance_clock(Time::from_millis(self.now));
         self.excuses("pass", passed).map(|_| ())
     }
 
@@ -526,7 +529,7 @@ impl<'a> World<'a> {
 
 /// A version's state, as the model has it.
 fn state(kind: Kind, snapshot: &continuant::Snapshot) -> object::Result<State> {
-    let wake = snapshot.header().wake;
+    let wake = snapshot.header().wake.map(Time::as_millis);
     Ok(match kind {
         Kind::Counter => State { number: snapshot.get("count")?, wake, ..State::default() },
         Kind::Lamp => {

@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use object::head::Head;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{Append, CapsuleReader, ErrorKind, Options, Report, Retention, Seal, Store};
@@ -362,8 +363,8 @@ impl Run {
         let all = self.rng.random_bool(0.5);
         let store = self.store();
         let compacted = match all {
-            true => store.compact_all(0, |_, _| {}),
-            false => store.compact(0, |_, _| {}),
+            true => store.compact_all(Time::MIN, |_, _| {}),
+            false => store.compact(Time::MIN, |_, _| {}),
         };
         let compacted = must("compacting", compacted)?;
         equal("versions that were let go", &0, &compacted.trimmed_count)?;
@@ -558,7 +559,7 @@ impl Run {
         let options = options(&mut self.rng).existing(true);
         let store = must("opening a copy", options.open(&path))?;
         must("a rule", store.set_retention(None, Retention::Versions(1)))?;
-        must("compacting a copy", store.compact_all(0, |_, _| {}))?;
+        must("compacting a copy", store.compact_all(Time::MIN, |_, _| {}))?;
         self.compare_outboxes(&store)?;
         for (id, object) in &self.model.objects {
             let head =

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
-use continuant::{Clock, Database, ObjectId, Options, Replay, VersionHash};
+use continuant::{Clock, Database, ObjectId, Options, Replay, Time, VersionHash};
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -102,7 +102,7 @@ impl Record {
     }
 
     fn open(&self, rng: &mut StdRng) -> anyhow::Result<Database> {
-        let options = Options::new().clock(Clock::manual(0)).storage(storage_options(rng));
+        let options = Options::new().clock(Clock::manual(Time::MIN)).storage(storage_options(rng));
         options.open(&self.path).context("reopening")
     }
 

@@ -4,6 +4,7 @@
 //! [`Told`].
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::commit::Commit;
 use object::credential::{Proof, PublicKey};
@@ -18,6 +19,7 @@ use object::input::{Input, Request};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Refusal};
+use object::time::Time;
 use policy::definition::Definition;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -118,15 +120,15 @@ pub(crate) fn retell(
         6 if !unrun && parts.header.kind != Kind::Create => {
             let mut state = State::default();
             for _ in 0..4 {
-                state = state.near(rng, parts.header.time);
+                state = state.near(rng, parts.header.time.as_millis());
             }
             parts.pages = vec![(STATE_PAGE, Arc::new(state.page()))];
             // The drawn state may happen to be the state that the code made.
             ("a commit of another state", Told::Successor)
         }
         _ => {
-            parts.input.time += 1;
-            parts.header.time += 1;
+            parts.input.time = parts.input.time.saturating_add(Duration::from_millis(1));
+            parts.header.time = parts.header.time.saturating_add(Duration::from_millis(1));
             ("a commit of another time", Told::Successor)
         }
     };
@@ -302,8 +304,12 @@ impl Parts {
         let (header, other) = (&mut self.header, rng.random());
         match rng.random_range(0..21) {
             0 => header.seq += 1,
-            1 => header.time += 1,
-            2 => header.wake = header.wake.map_or(Some(9), |wake| wake.checked_add(1)),
+            1 => header.time = header.time.saturating_add(Duration::from_millis(1)),
+            2 => {
+                header.wake = header.wake.map_or(Some(Time::from_millis(9)), |wake| {
+                    wake.checked_add(Duration::from_millis(1))
+                })
+            }
             3 => header.memory_bytes += PAGE_BYTES as u64,
             4 => header.refusal_count += 1,
             5 => header.page_count += 1,
@@ -354,7 +360,7 @@ impl Parts {
                 "a commit without its credential"
             }
             5 if before.time > 0 => {
-                self.input.time = before.time - 1;
+                self.input.time = Time::from_millis(before.time - 1);
                 self.header.time = self.input.time;
                 "a commit from before its parent"
             }
@@ -383,8 +389,9 @@ impl Parts {
     fn forge_unrun(&mut self, rng: &mut StdRng, before: &Before<'_>) -> &'static str {
         let what = match rng.random_range(0..6) {
             0 => {
-                self.effects.wake = WakeChange::Set(self.header.time + 5);
-                self.header.wake = Some(self.header.time + 5);
+                self.effects.wake =
+                    WakeChange::Set(self.header.time.saturating_add(Duration::from_millis(5)));
+                self.header.wake = Some(self.header.time.saturating_add(Duration::from_millis(5)));
                 "a step without code that sets a wake"
             }
             1 => {

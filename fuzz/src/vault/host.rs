@@ -15,6 +15,7 @@ use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::time::Time;
 use policy::admission::{Step, admit};
 use policy::definition::Definition;
 use policy::guard::NotAsked;
@@ -74,7 +75,7 @@ impl Host {
     pub(crate) fn new(law: Law, salt: [u8; 16], time: u64) -> (Host, Verifier, Vec<u8>) {
         let definition = definition(law);
         let request = Request::Create { salt, arguments: Vec::new() };
-        let input = Input { request, time, credential: None };
+        let input = Input { request, time: Time::from_millis(time), credential: None };
         let image = Image::new(base());
         let (tree, claim) = (Tree::of(&image), Claim::default());
         let header = genesis(&input, &outcome(&definition, &claim, &image, &tree));
@@ -89,7 +90,7 @@ impl Host {
     /// Returns the ground on which the next version is forged.
     pub(crate) fn before(&self) -> Before<'_> {
         let (definition, image) = (&*self.definition, &self.image);
-        Before { definition, image, time: self.head.header.time }
+        Before { definition, image, time: self.head.header.time.as_millis() }
     }
 
     /// Returns the outcome where no code runs: of a write, if the schema has it; of an amendment,

@@ -4,10 +4,13 @@
 //! Invariant: the drawn input says truly whether each signature, or the code of a session, was
 //! made for exactly this request; nothing here relies on the code that verifies them.
 
+use std::time::Duration;
+
 use object::credential::{Batch, Credential, Place, Proof, Signature, SigningKey};
 use object::hash::{BatchRoot, ObjectId, SessionId, VersionHash};
 use object::input::{Input, Request};
 use object::limits::SIGNATURES_MAX;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -40,7 +43,7 @@ impl Claims {
         let (request, place) = (request.clone(), place(credential));
         // The signed bytes treat the hash that encodes "none" as no parent.
         let parent = parent.filter(|&parent| parent != VersionHash::NONE);
-        Claims { object, request, nonce, expires, parent, place }
+        Claims { object, request, nonce, expires: expires.as_millis(), parent, place }
     }
 }
 
@@ -67,10 +70,10 @@ impl Mind {
             false => {
                 let ask = Ask::draw(rng, &model.state, time);
                 let request = ask.request();
-                (ask, Input { request, time, credential: None })
+                (ask, Input { request, time: Time::from_millis(time), credential: None })
             }
         };
-        input.time = time;
+        input.time = Time::from_millis(time);
         if !again && rng.random_bool(0.5) {
             let credential = match rng.random_bool(0.4) {
                 true => self.put_in_session(rng, model, object, &input.request, time),
@@ -107,14 +110,14 @@ impl Mind {
     ) -> DrawnInput {
         let ask = Ask::Add(1);
         let request = ask.request();
-        let mut credential = Credential::new(rng.random_range(1..9), expires);
+        let mut credential = Credential::new(rng.random_range(1..9), Time::from_millis(expires));
         for _ in 0..SIGNATURES_MAX {
             credential.sign(&SigningKey::from_secret(&rng.random()), object, &request);
         }
         let Credential { nonce, parent, .. } = credential;
         let keys = credential.signatures().iter().map(|signature| signature.key).collect();
         let signed = Signed { genuine: true, keys, session: None, nonce, expires, parent };
-        let input = Input { request, time, credential: Some(credential) };
+        let input = Input { request, time: Time::from_millis(time), credential: Some(credential) };
         DrawnInput { input, ask, signed: Some(signed) }
     }
 
@@ -140,7 +143,7 @@ impl Mind {
             3 => time + WEEK,
             _ => time + 60_000,
         };
-        let mut credential = Credential::new(nonce, expires);
+        let mut credential = Credential::new(nonce, Time::from_millis(expires));
         credential.parent = match rng.random_range(0..6) {
             0 => Some(model.head),
             1 if rng.random_bool(0.3) => Some(VersionHash(rng.random())),
@@ -190,7 +193,7 @@ impl Mind {
             3 => time,
             _ => ends,
         };
-        let mut credential = Credential::new(nonce, expires);
+        let mut credential = Credential::new(nonce, Time::from_millis(expires));
         credential.parent = match rng.random_range(0..40) {
             0..4 => Some(model.head),
             4 => Some(VersionHash::NONE),
@@ -238,8 +241,14 @@ impl Mind {
         for (ask, credential) in others.into_iter().zip(credentials) {
             let request = ask.request();
             self.remember(object, &request, &credential);
-            self.asked
-                .push((ask, Input { request, time: model.time, credential: Some(credential) }));
+            self.asked.push((
+                ask,
+                Input {
+                    request,
+                    time: Time::from_millis(model.time),
+                    credential: Some(credential),
+                },
+            ));
         }
         credential
     }
@@ -269,7 +278,7 @@ impl Mind {
             }
         };
         let session = credential.session().map(|session| session.0);
-        Signed { genuine, keys, session, nonce, expires, parent }
+        Signed { genuine, keys, session, nonce, expires: expires.as_millis(), parent }
     }
 }
 
@@ -327,7 +336,7 @@ fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
     match rng.random_range(0..10) {
         0 => credential.nonce += 1,
         1 => credential.nonce = model.last_nonce() + 1,
-        2 => credential.expires += 60_000,
+        2 => credential.expires = credential.expires.saturating_add(Duration::from_millis(60_000)),
         3 => credential.parent = Some(model.head),
         4 => credential.parent = rng.random_bool(0.3).then_some(VersionHash::NONE),
         5 => credential.signatures_mut().clear(),

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use object::effects::WakeChange;
 use object::hash::VersionHash;
 use object::refusal::Reason;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -222,7 +223,7 @@ impl Model {
             WakeChange::Keep if *ask == Ask::Cycle => None,
             WakeChange::Keep => self.wake,
             WakeChange::Clear => None,
-            WakeChange::Set(at) => (at < u64::MAX).then_some(at),
+            WakeChange::Set(at) => (at < Time::MAX).then_some(at.as_millis()),
         }
     }
 

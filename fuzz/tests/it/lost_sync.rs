@@ -13,7 +13,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use continuant::{Clock, Code, Database, ObjectId, Options, VersionHash, args};
+use continuant::{Clock, Code, Database, ObjectId, Options, Time, VersionHash, args};
 use tempfile::TempDir;
 
 const COUNTER: &[u8] = include_bytes!("../../../guest/objects/counter.wasm");
@@ -157,7 +157,7 @@ impl Record {
 }
 
 fn open(path: &Path, options: storage::Options) -> Database {
-    Options::new().clock(Clock::manual(0)).storage(options).open(path).unwrap()
+    Options::new().clock(Clock::manual(Time::MIN)).storage(options).open(path).unwrap()
 }
 
 fn create(db: &Database) -> ObjectId {

@@ -7,6 +7,8 @@
 
 use std::fmt;
 
+use continuant::Time;
+
 /// The columns, as the file's first line names them.
 const COLUMNS: [&str; 9] = [
     "sched_utc_min",
@@ -34,8 +36,8 @@ pub(super) struct Row<'a> {
     pub(super) carrier: &'a str,
     /// The aircraft's tail number.
     pub(super) tail: &'a str,
-    /// The time of the event, in milliseconds since 1970-01-01 UTC.
-    pub(super) time: u64,
+    /// The time of the event.
+    pub(super) time: Time,
     /// The event.
     pub(super) event: Event,
 }
@@ -91,7 +93,7 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Row<'_>>, FlightsError> {
         let row = row(text, line)?;
         if let Some(before) = rows.last().filter(|before| before.time > row.time) {
             let column = if row.event == Event::Cancel { 0 } else { 6 };
-            let (earliest, found) = (before.time / MINUTE_MS, row.time / MINUTE_MS);
+            let (earliest, found) = (minutes(before.time), minutes(row.time));
             let expected = format!("at least {earliest}, the time of the row before");
             return Err(fail(line, Some(COLUMNS[column]), expected, &found.to_string()));
         }
@@ -99,6 +101,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Vec<Row<'_>>, FlightsError> {
     }
     debug_assert!(rows.is_sorted_by_key(|row| row.time), "the clock is moved from row to row");
     Ok(rows)
+}
+
+/// The minutes from 1970 to a time.
+fn minutes(time: Time) -> u64 {
+    time.as_millis() / MINUTE_MS
 }
 
 fn row(text: &str, line: u64) -> Result<Row<'_>, FlightsError> {
@@ -125,6 +132,7 @@ fn row(text: &str, line: u64) -> Result<Row<'_>, FlightsError> {
         (None, Some(_)) => return Err(minutes.fail("nothing, as it never departed")),
     };
     let time = departure.optional()?.unwrap_or(scheduled) * MINUTE_MS;
+    let time = Time::from_millis(time);
     Ok(Row { line, carrier, tail, time, event })
 }
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use continuant::{Clock, Database, Kind, ObjectId, Options, Replay, Snapshot, Value};
+use continuant::{Clock, Database, Kind, ObjectId, Options, Replay, Snapshot, Time, Value};
 
 use super::flights::Row;
 use super::play::operator;
@@ -28,7 +28,7 @@ pub(super) struct Journey {
     /// The kind of request that made the version.
     pub(super) kind: Kind,
     /// The version's time.
-    pub(super) time: u64,
+    pub(super) time: Time,
 }
 
 /// Sends the aircraft that is due first, or the first of all, from `db` to a database in `folder`;

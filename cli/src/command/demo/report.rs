@@ -81,7 +81,7 @@ impl Report {
         printer.line("")?;
         let Some(journey) = &self.journey else { return Ok(()) };
         let (name, bytes) = (&journey.name, grouped(journey.bytes));
-        let (left, seq, time) = (journey.left, journey.seq, moment::show(journey.time));
+        let (left, seq, time) = (journey.left, journey.seq, journey.time);
         let what = if journey.kind == Kind::Cycle { "was inspected" } else { "cancelled a flight" };
         printer.line(&format!(
             "{name} left as version {left} in {bytes} bytes, was verified and replayed in a second"

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use continuant::{Database, Entry, ObjectId, ObjectInfo, Snapshot, Value};
+use continuant::{Database, Entry, ObjectId, ObjectInfo, Snapshot, Time, Value};
 
 use crate::failure::{Failure, Result};
 
@@ -36,8 +36,8 @@ pub(super) struct Totals {
 /// An aircraft with a notice open.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Due {
-    /// The time of its next own cycle, in milliseconds since 1970-01-01 UTC.
-    pub(super) wake: u64,
+    /// The time of its next own cycle.
+    pub(super) wake: Time,
     pub(super) id: ObjectId,
 }
 

@@ -16,6 +16,7 @@ use object::commit::Commit;
 use object::credential::SessionKey;
 use object::hash::VersionHash;
 use object::refusal::Reason;
+use object::time::Time;
 use policy::{self, Policy};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -51,7 +52,8 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
     watch_threads();
     let directory = must("a temporary directory", tempfile::tempdir())?;
     let open = |name: &str| {
-        let options = Options::new().workers(1).cycles(false).clock(Clock::manual(START));
+        let options =
+            Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
         must("opening", options.open(directory.path().join(name)))
     };
     let (db, other) = (open("here")?, open("there")?);
@@ -61,7 +63,8 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
     for sequence in 0..SEQUENCES {
         let now = db.now();
         let (vaults, retries) = Default::default();
-        let mut whole = Whole { rng, tally, db: &db, other: &other, now, vaults, retries };
+        let mut whole =
+            Whole { rng, tally, db: &db, other: &other, now: now.as_millis(), vaults, retries };
         let outcome = whole.play();
         outcome.map_err(|problem| format!("whole sequence {sequence}: {problem}"))?;
     }
@@ -105,7 +108,7 @@ impl Whole<'_> {
 
     /// Lets time pass: wakes that are due run, if they may.
     fn pass(&mut self) -> Outcome {
-        must("waiting", self.db.run_until(self.now))?;
+        must("waiting", self.db.run_until(Time::from_millis(self.now)))?;
         for index in 0..self.vaults.len() {
             let (id, model) = &mut self.vaults[index];
             // A wake may be followed by no other: a cycle sets none.
@@ -197,7 +200,8 @@ impl Whole<'_> {
         let newest = must("a snapshot", db.snapshot(*id))?;
         let header = newest.header();
         equal("the head", &model.head, &newest.hash())?;
-        let found = (header.seq, header.time, header.wake);
+        let wake = header.wake.map(Time::as_millis);
+        let found = (header.seq, header.time.as_millis(), wake);
         equal("seq, time and wake", &(model.seq, model.time, model.wake), &found)?;
         equal("the state", &model.state.value(), &must("the state", newest.state())?)?;
         let mut parts = crate::vault::definition(model.law).parts();
@@ -244,7 +248,7 @@ enum By {
 /// The sessions, as the database holds them.
 fn held() -> &'static [Session] {
     static HELD: OnceLock<Vec<Session>> = OnceLock::new();
-    let session = |key: &SessionKey| Session::from_secret(&key.secret(), u64::MAX);
+    let session = |key: &SessionKey| Session::from_secret(&key.secret(), Time::MAX);
     HELD.get_or_init(|| sessions().iter().map(session).collect())
 }
 
@@ -268,7 +272,7 @@ fn submit<'d>(
     is_alone: bool,
 ) -> Result<continuant::Result<Receipt>, String> {
     let Some(signed) = signed else { return Ok(call.wait()) };
-    call = call.nonce(signed.nonce).expires(signed.expires);
+    call = call.nonce(signed.nonce).expires(Time::from_millis(signed.expires));
     if let Some(parent) = signed.parent {
         call = call.parent(parent);
     }

@@ -6,6 +6,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use continuant::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{AcceptedLoss, Compared, ErrorKind, Repaired};
@@ -65,7 +66,7 @@ pub(super) fn lost(work: &Work, done: &Volume, rng: &mut StdRng, tally: &Tally) 
             kind => return Err(format!("what is gone is told as it is: {kind:?}")),
         },
     };
-    let accepted = AcceptedLoss { token: lost.token, time: 7 };
+    let accepted = AcceptedLoss { token: lost.token, time: Time::from_millis(7) };
     let disk = SimulatedDisk::traced(left.clone());
     must("accepting a loss", repair(work, &disk, Some(accepted)))?;
     let trace = disk.take_trace();

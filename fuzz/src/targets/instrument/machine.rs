@@ -8,6 +8,7 @@ use continuant::{Clock, Code, Durability, ErrorKind, ObjectId, Options, Replay, 
 use object::hash::MemoryRoot;
 use object::limits::WASM_PAGE_BYTES;
 use object::refusal::Reason;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -66,7 +67,8 @@ pub(super) fn run(rng: &mut StdRng) -> Outcome {
     let text = module(&ops, first.as_deref(), drops);
     let wasm = must(&text, wat::parse_str(&text))?;
     let directory = must("a temporary directory", tempfile::tempdir())?;
-    let options = Options::new().workers(1).cycles(false).clock(Clock::manual(START));
+    let options =
+        Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
     let code = must("a module", Code::wasm(wasm))?.policy(OPEN).salt([1; 16]);
     let mut begun = Machine::new();

@@ -8,6 +8,7 @@
 use continuant::{Clock, Code, Database, Durability, ErrorKind, ObjectId, Options, Replay, Value};
 use object::hash::MemoryRoot;
 use object::refusal::Reason;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use wasmtime::Val;
@@ -28,7 +29,8 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
     watch_threads();
     let Some(Smith { wasm, methods }) = smith(rng) else { return Ok(()) };
     let directory = must("a temporary directory", tempfile::tempdir())?;
-    let options = Options::new().workers(1).cycles(false).clock(Clock::manual(START));
+    let options =
+        Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
     let code = must("a module", Code::wasm(wasm.clone()))?.policy(OPEN).salt([1; 16]);
     let id = match db.create(code) {

@@ -4,6 +4,7 @@ use object::ancestry::AncestryProof;
 use object::hash::VersionHash;
 use object::header::{Header, Kind};
 use object::lineage::Spine;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -54,7 +55,7 @@ fn chain(rng: &mut StdRng) -> Vec<Header> {
         let made = Header {
             kind: Kind::Call,
             seq: seq as u64,
-            time: rng.random(),
+            time: Time::from_millis(rng.random()),
             object: id,
             parent,
             jump,
@@ -95,7 +96,8 @@ fn alter(
             "a proof with another header"
         }
         4 => {
-            all[at].time ^= 1 << rng.random_range(0..64);
+            let time = all[at].time.as_millis() ^ 1 << rng.random_range(0..64);
+            all[at].time = Time::from_millis(time);
             "a proof with a header that was changed"
         }
         5 => {

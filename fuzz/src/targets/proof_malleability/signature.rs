@@ -4,6 +4,7 @@
 use object::credential::{Credential, Memo, Signature, SigningKey};
 use object::hash::{ObjectId, VersionHash};
 use object::input::Request;
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 
@@ -43,7 +44,7 @@ fn small(index: usize) -> [u8; 32] {
 
 pub(super) fn run(rng: &mut StdRng) -> Result<u64, String> {
     let (object, request) = (ObjectId(rng.random()), header::input(rng).request);
-    let mut credential = Credential::new(rng.random(), rng.random());
+    let mut credential = Credential::new(rng.random(), Time::from_millis(rng.random()));
     credential.parent = rng.random_bool(0.5).then(|| VersionHash(rng.random()));
     let keys: Vec<SigningKey> =
         (0..rng.random_range(1..4)).map(|_| SigningKey::from_secret(&rng.random())).collect();
@@ -130,7 +131,8 @@ fn alter(
             "a credential of another nonce"
         }
         _ => {
-            std::mem::swap(&mut other.nonce, &mut other.expires);
+            let expires = Time::from_millis(other.nonce);
+            (other.nonce, other.expires) = (other.expires.as_millis(), expires);
             "a credential whose nonce is its expiry"
         }
     };
@@ -140,7 +142,7 @@ fn alter(
 /// A signature that holds for every request when a key may be of small order: of the equation
 /// `sB = R + kA`, both sides are nothing, or are often enough.
 fn nobody(rng: &mut StdRng) -> Credential {
-    let mut credential = Credential::new(rng.random(), rng.random());
+    let mut credential = Credential::new(rng.random(), Time::from_millis(rng.random()));
     let key = small(rng.random_range(0..SMALL.len()));
     let mut bytes = [0; 64];
     bytes[..32].copy_from_slice(&small(match rng.random_bool(0.7) {

@@ -4,10 +4,12 @@
 //! This module does not know which inputs are admitted.
 
 use std::io::Cursor;
+use std::time::Duration;
 
 use continuant::{Clock, Code, Durability, Options, Replay, verify_capsule};
 use object::capsule::SectionKind;
 use object::limits::PAGE_BYTES;
+use object::time::Time;
 use policy::Policy;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -40,15 +42,18 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
 /// The capsule of a vault that an engine ran, which verifies and replays.
 fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
     let directory = must("a temporary directory", tempfile::tempdir())?;
-    let options = Options::new().workers(1).cycles(false).clock(Clock::manual(START));
+    let options =
+        Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
     let code = must("the vault's code", Code::wasm(wasm()))?;
     let id = must("creating", db.create(code.policy(law.cedar()).salt(rng.random())))?;
     let near = State { stamp: START, ..State::default() };
     for nonce in 1..rng.random_range(4..14) {
-        let time = db.now() + [0, 1, 1000, 60_000][rng.random_range(0..4)];
+        let time = db
+            .now()
+            .saturating_add(Duration::from_millis([0, 1, 1000, 60_000][rng.random_range(0..4)]));
         must("waiting", db.run_until(time))?;
-        let ask = Ask::draw(rng, &near, time);
+        let ask = Ask::draw(rng, &near, time.as_millis());
         let Some(call) = ask.call(&db, id) else { continue };
         let mut call = call.durability(Durability::Relaxed);
         if rng.random_bool(0.6) {

@@ -5,6 +5,7 @@
 
 use object::hash::ObjectId;
 use object::ledger::Ledger;
+use object::time::Time;
 use storage::{Error, LineageEntry, Retention, Store};
 
 use crate::generate::lineage::encoded;
@@ -30,8 +31,8 @@ pub(crate) fn served(store: &Store, model: &Model) -> Result<bool, String> {
         };
     }
     let wakes = infos.iter().filter_map(|info| Some((info.wake?, info.id)));
-    let wakes: Vec<(u64, ObjectId)> = wakes.collect();
-    all &= match store.wakes_until(u64::MAX) {
+    let wakes: Vec<(Time, ObjectId)> = wakes.collect();
+    all &= match store.wakes_until(Time::MAX) {
         Ok(found) => {
             hold("wakes are those appended", found.iter().all(|wake| wakes.contains(wake)))?;
             found.len() == wakes.len()

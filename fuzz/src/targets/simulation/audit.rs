@@ -7,7 +7,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use continuant::object::input::{Input, Request as Asking};
-use continuant::{Entry, ErrorKind, ObjectId, Origin, Payloads, Receipt, RefusalEntry};
+use continuant::{Entry, ErrorKind, ObjectId, Origin, Payloads, Receipt, RefusalEntry, Time};
 use continuant::{Result, VersionEntry};
 
 use super::model::{Ask, Fate, Kind, Object};
@@ -51,7 +51,7 @@ impl Books {
 impl World<'_> {
     /// Has all be worked through, and holds everything against the model.
     pub(super) fn settle(&mut self) -> Outcome {
-        let settled = self.db().run_until(self.now);
+        let settled = self.db().run_until(Time::from_millis(self.now));
         if self.excuses("settle", settled)?.is_none() {
             return Ok(());
         }
@@ -183,7 +183,7 @@ impl World<'_> {
         let Payloads { input, effects, .. } = payloads.ok_or("a version has its payloads")?;
         let object = &self.objects[index];
         equal("its seq", &(object.versions.len() as u64), &header.seq)?;
-        let (id, time) = (object.id, header.time);
+        let (id, time) = (object.id, header.time.as_millis());
         hold("time does not go back", object.time <= time && time <= self.latest)?;
         let wake = object.versions.last().and_then(|state| state.wake);
         let state = match &input.request {
@@ -221,7 +221,7 @@ impl World<'_> {
                 }
             }
         };
-        equal("its wake", &state.wake, &header.wake)?;
+        equal("its wake", &state.wake, &header.wake.map(Time::as_millis))?;
         for (message, place) in effects.messages.iter().zip(0..) {
             let amount = number(&message.arguments);
             self.books.sent.insert((id, header.seq, place), (message.to, amount));
@@ -235,7 +235,7 @@ impl World<'_> {
         let (input, object) = (&entry.input, &self.objects[index]);
         let time = input.time;
         let wake = object.newest().wake;
-        hold("a wake comes first", wake.is_none_or(|wake| wake > time))?;
+        hold("a wake comes first", wake.is_none_or(|wake| wake > time.as_millis()))?;
         let admitted = match &input.request {
             Asking::Message { origin, arguments, .. } => {
                 let sender = self.objects[self.places[&origin.sender]].kind;
@@ -247,7 +247,7 @@ impl World<'_> {
                     || ask.fate == Fate::Refused { recorded: true };
                 hold(format!("it is what was answered: {ask:?}"), told)?;
                 self.count_part(&ask, |parts| parts.refused += 1);
-                self.objects[index].admit(&ask.request, time)
+                self.objects[index].admit(&ask.request, time.as_millis())
             }
         };
         hold("it is to be refused", admitted.is_none())?;

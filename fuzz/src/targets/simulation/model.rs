@@ -169,7 +169,7 @@ impl Object {
     /// Takes a version in.
     pub(super) fn enter(&mut self, state: State, header: &Header) {
         self.versions.push(state);
-        self.time = header.time;
+        self.time = header.time.as_millis();
     }
 }
 

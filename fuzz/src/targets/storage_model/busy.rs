@@ -5,6 +5,7 @@
 
 use std::ops::ControlFlow;
 
+use continuant::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{ErrorKind, Retention, Store};
@@ -69,7 +70,7 @@ impl Busy<'_> {
         must("a rule", self.store.set_retention(None, rule))?;
         let (store, mut checked) = (self.store, Ok(()));
         self.is_compacting = true;
-        let compacted = store.compact_all(0, |_, _| {
+        let compacted = store.compact_all(Time::MIN, |_, _| {
             if checked.is_ok() && self.rng.random_bool(0.3) {
                 checked = self.check();
             }

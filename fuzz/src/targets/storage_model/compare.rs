@@ -5,11 +5,13 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
 use object::hash::ObjectId;
 use object::image::BaseImage;
 use object::ledger::Ledger;
 use object::memory::{Memory, page_count};
+use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{Direction, LineageEntry, ObjectInfo, Report, Store};
@@ -63,13 +65,13 @@ fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
         equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
     }
     equal("an unknown name", &None, &must("finding", store.find("nobody"))?)?;
-    let mut wakes: Vec<(u64, ObjectId)> = model
+    let mut wakes: Vec<(Time, ObjectId)> = model
         .objects
         .iter()
         .filter_map(|(id, object)| Some((object.newest().header.wake?, *id)))
         .collect();
     wakes.sort_unstable();
-    let found = must("wakes", store.wakes_until(u64::MAX))?;
+    let found = must("wakes", store.wakes_until(Time::MAX))?;
     equal("all wakes", &wakes, &found)?;
     if let Some((time, _)) = wakes.get(wakes.len() / 2) {
         let expected: Vec<_> = wakes.iter().filter(|(wake, _)| wake <= time).copied().collect();
@@ -128,9 +130,10 @@ fn one(store: &Store, id: ObjectId, object: &Object, rng: &mut StdRng) -> Outcom
         version(store, object.versions.get(seq), found)
             .map_err(|problem| format!("version {seq}: {problem}"))?;
         let of = &object.versions[rng.random_range(0..object.versions.len())];
-        let time = (of.header.time + rng.random_range(0..3)).saturating_sub(1);
+        let time = (of.header.time.saturating_add(Duration::from_millis(rng.random_range(0..3))))
+            .saturating_sub(Duration::from_millis(1));
         let found = must("a version as of a time", store.as_of(id, time))?;
-        version(store, object.as_of(time), found)
+        version(store, object.as_of(time.as_millis()), found)
             .map_err(|problem| format!("as of {time}: {problem}"))?;
     }
     lineage(store, id, object, rng)

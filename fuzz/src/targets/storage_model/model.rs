@@ -13,6 +13,7 @@ use object::header::Header;
 use object::image::BaseImage;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::Refusal;
+use object::time::Time;
 
 use super::Draft;
 use crate::generate::lineage::Made;
@@ -74,7 +75,7 @@ impl Object {
 
     /// The newest version that is not later than `time`.
     pub(crate) fn as_of(&self, time: u64) -> Option<&Version> {
-        self.versions.iter().rfind(|version| version.header.time <= time)
+        self.versions.iter().rfind(|version| version.header.time <= Time::from_millis(time))
     }
 }
 
