@@ -56,7 +56,7 @@ impl Rows {
         let mut head = [0; 48];
         head[..32].copy_from_slice(&header.hash().0);
         head[32..40].copy_from_slice(&header.seq.to_le_bytes());
-        head[40..].copy_from_slice(&header.time.to_le_bytes());
+        head[40..].copy_from_slice(&header.time.as_millis().to_le_bytes());
         let page = upcoming.page.to_vec();
         Rows { version_key, version, page_key, page, head_key: id, head }
     }
