@@ -10,6 +10,7 @@
 
 mod compile;
 mod context;
+mod contradiction;
 mod explain;
 mod lint;
 mod reads;
@@ -29,6 +30,7 @@ use schema::{Schema, Selection};
 
 use self::compile::Uncompiled;
 use self::context::{Plan, hex};
+use self::contradiction::contradicts;
 use self::reads::Reads;
 use crate::action::{IF_NAMED, NAMED_ONLY, Shapes};
 use crate::decision::{Decision, Refusal};
@@ -144,12 +146,14 @@ impl Rules {
             Ok((action.name.clone(), Action { entity, plan, program, applying, set }))
         });
         let actions: HashMap<String, Action> = actions.collect::<Result<_, Vec<Diagnostic>>>()?;
-        let never = never(&ids, &actions, &warnings);
+        let contradicting = trees.values().map(|rule| contradicts(rule.body())).collect::<Vec<_>>();
+        let never = never(&ids, &actions, &warnings, &contradicting);
         let found =
             trees.iter().zip(spans.values()).enumerate().flat_map(|(index, (rule, span))| {
                 let (id, body) = (rule.0, rule.1.body());
                 let dead = never.contains(&index) && !lint::is_dormant(body);
-                let dead = dead.then(|| lint::never_holds(id, body, span));
+                let contradicts = contradicting[index];
+                let dead = dead.then(|| lint::never_holds(id, body, span, contradicts));
                 dead.into_iter().chain(lint::lint(body, (text, span), (schema, &shapes)))
             });
         let turned = lint::turned(text, trees.values().zip(spans.values()));
@@ -406,12 +410,13 @@ fn warning(warning: &ValidationWarning) -> Option<Warning> {
     })
 }
 
-/// Returns the places of the rules that can never hold: the validator says so, or none of their
-/// actions has them in its program.
+/// Returns the places of the rules that can never hold: the validator says so, none of their actions
+/// has them in its program, or their conditions contradict each other.
 fn never(
     ids: &[String],
     actions: &HashMap<String, Action>,
     warnings: &[Warning],
+    contradicting: &[bool],
 ) -> BTreeSet<usize> {
     let warned = |id: &str| {
         let of = |warning: &Warning| matches!(warning, Warning::NeverHolds(it) if it == id);
@@ -419,7 +424,8 @@ fn never(
     };
     let may_hold = |rule: usize| actions.values().any(|action| action.may_hold(rule));
     let rules = ids.iter().enumerate();
-    let never = rules.filter(|(index, id)| warned(id) || !may_hold(*index));
+    let never =
+        rules.filter(|(index, id)| warned(id) || !may_hold(*index) || contradicting[*index]);
     never.map(|(index, _)| index).collect()
 }
 

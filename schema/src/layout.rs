@@ -58,19 +58,24 @@ pub(crate) fn sequence(parts: impl Iterator<Item = Layout>) -> (Vec<u32>, Layout
         end = offset + part.size;
         align = align.max(part.align);
     }
-    (offsets, Layout { size: end.next_multiple_of(align), align })
+    let whole = Layout { size: end.next_multiple_of(align), align };
+    whole.check_invariants();
+    (offsets, whole)
 }
 
 /// Lays out a discriminant and, behind it, the widest of some payloads: the payload's offset, and
 /// the whole.
 pub(crate) fn tagged(tag_bytes: u32, payloads: impl Iterator<Item = Layout>) -> (u32, Layout) {
-    debug_assert!(matches!(tag_bytes, 1 | 2 | 4), "a discriminant is a number");
     let none = Layout { size: 0, align: 1 };
-    let payload = payloads.fold(none, |widest, payload| Layout {
-        size: widest.size.max(payload.size),
-        align: widest.align.max(payload.align),
+    let payload = payloads.fold(none, |widest, payload| {
+        payload.check_invariants();
+        Layout { size: widest.size.max(payload.size), align: widest.align.max(payload.align) }
     });
     let align = payload.align.max(tag_bytes);
     let offset = tag_bytes.next_multiple_of(payload.align);
-    (offset, Layout { size: (offset + payload.size).next_multiple_of(align), align })
+    let whole = Layout { size: (offset + payload.size).next_multiple_of(align), align };
+    whole.check_invariants();
+    debug_assert!(offset >= tag_bytes, "a payload is behind its discriminant");
+    debug_assert!(offset + payload.size <= whole.size, "a payload is within the whole");
+    (offset, whole)
 }

@@ -493,14 +493,39 @@ impl Drawer<'_> {
             return self.leaf(rng);
         }
         let (one, other) = (self.truth(rng, depth - 1), self.truth(rng, depth - 1));
-        match rng.random_range(0..6) {
+        match rng.random_range(0..8) {
             0 => format!("({one} && {other})"),
             1 => format!("({one} || {other})"),
             2 => format!("!({one})"),
-            3 => format!("(if {one} then {other} else {})", self.truth(rng, depth - 1)),
-            4 => format!("(({one}) == ({other}))"),
+            // Conditions that exclude each other, or nearly.
+            3 => format!("({one} && !({}))", [&one, &other][rng.random_range(0..2)]),
+            4 => self.bounds(rng),
+            5 => format!("(if {one} then {other} else {})", self.truth(rng, depth - 1)),
+            6 => format!("(({one}) == ({other}))"),
             _ => self.leaf(rng),
         }
+    }
+
+    /// Draws comparisons of one number, or text, that are to hold together.
+    fn bounds(&self, rng: &mut StdRng) -> String {
+        let (is_text, count) = (rng.random_bool(0.2), rng.random_range(2..4));
+        let (value, guards) = if is_text { self.text(rng) } else { self.number(rng, 1) };
+        let parts = (0..count).map(|_| {
+            let (other, more) = match (is_text, rng.random_bool(0.2)) {
+                (true, false) => (quoted(TEXTS[rng.random_range(0..TEXTS.len())]), Vec::new()),
+                (true, true) => self.text(rng),
+                (false, false) => (rng.random_range(-1..6).to_string(), Vec::new()),
+                (false, true) => self.number(rng, 1),
+            };
+            let operators = ["==", "!=", "<", "<=", ">", ">="];
+            let operator = operators[rng.random_range(0..if is_text { 2 } else { 6 })];
+            let (one, other) = match rng.random_bool(0.7) {
+                true => (value.as_str(), other.as_str()),
+                false => (other.as_str(), value.as_str()),
+            };
+            guarded(format!("{one} {operator} {other}"), &more)
+        });
+        guarded(parts.collect::<Vec<_>>().join(" && "), &guards)
     }
 
     fn leaf(&self, rng: &mut StdRng) -> String {

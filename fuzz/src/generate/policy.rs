@@ -183,7 +183,7 @@ pub(crate) fn suspects(rng: &mut StdRng) -> (String, bool) {
         let of_a_unit = rng.random_bool(0.2);
         let mut annotation = if dormant { " @dormant(\"drawn\")" } else { "" }.to_string();
         annotation += if of_a_unit { " @unit(\"drawn\")" } else { "" };
-        let (condition, may_hold) = match rng.random_range(0..4) {
+        let (condition, may_hold) = match rng.random_range(0..5) {
             0 => {
                 let (key, is_key) = key(rng);
                 let (condition, evaded) = banned(rng, &key);
@@ -191,6 +191,7 @@ pub(crate) fn suspects(rng: &mut StdRng) -> (String, bool) {
                 (condition, true)
             }
             1 => attribute(rng),
+            4 => together(rng),
             2 => {
                 let (condition, is_in_unit) = measured(rng);
                 is_well &= is_in_unit || of_a_unit;
@@ -278,6 +279,38 @@ fn attribute(rng: &mut StdRng) -> (String, bool) {
         ("context.after.count >= 0 && context.lineage.seq > 5", true),
     ][rng.random_range(0..11)];
     (condition.to_string(), is_there)
+}
+
+/// Two or three conditions that are to hold together, and whether they may.
+fn together(rng: &mut StdRng) -> (String, bool) {
+    let value =
+        ["context.lineage.seq", "context.after.count", "context.cost.fuel"][rng.random_range(0..3)];
+    let (mut conditions, mut left) = (Vec::new(), (0..12).collect::<Vec<u64>>());
+    for _ in 0..rng.random_range(2..4) {
+        let number: u64 = rng.random_range(3..9);
+        let operator = ["<", "<=", ">", ">=", "==", "!="][rng.random_range(0..6)];
+        // As far as they matter here, all numbers are below 12.
+        left.retain(|found| match operator {
+            "<" => *found < number,
+            "<=" => *found <= number,
+            ">" => *found > number,
+            ">=" => *found >= number,
+            "==" => *found == number,
+            _ => *found != number,
+        });
+        conditions.push(format!("{value} {operator} {number}"));
+    }
+    if rng.random_bool(0.2) {
+        let either = conditions.join(" || ");
+        return (format!("({either}) && !({either})"), false);
+    }
+    let negated = conditions.iter().map(|condition| format!("!({condition})"));
+    let text = match rng.random_range(0..3) {
+        0 => conditions.join(" && "),
+        1 => format!("!({})", negated.collect::<Vec<_>>().join(" || ")),
+        _ => format!("context.cost.pages > 1 && ({})", conditions.join(" && ")),
+    };
+    (text, !left.is_empty())
 }
 
 /// Draws nesting and chains around and far beyond the profile's limits.

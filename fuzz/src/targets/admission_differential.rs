@@ -2,11 +2,11 @@
 //! authorizer does, by the same rules.
 //!
 //! Where a program leaves the decision to Cedar, there is nothing to compare; the tally counts
-//! both.
+//! both. No rule of which the policy says that it can never hold is behind a decision.
 
 use std::sync::Arc;
 
-use policy::{Decision, Law, Policy, Raw, Values};
+use policy::{Decision, Law, Policy, Raw, Refusal, Values};
 use rand::rngs::StdRng;
 use schema::{Param, Schema, Type, Value, encode_args};
 
@@ -39,6 +39,8 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
             tally.add("policies refused", 1);
             continue;
         };
+        let dead: Vec<&str> = policy.dead().collect();
+        tally.add("rules that can never hold", dead.len() as u64);
         let mut counts = Counts::default();
         let mut before = Placed::draw(&mut rng, &state);
         for _ in 0..STEPS {
@@ -57,8 +59,14 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
                 arguments: &bytes,
             };
             let values = Values { before: &before.value, after: &after.value, input: &input };
-            if let Some(ruling) = policy.decide_raw(&facts, &raw) {
-                let expected = policy.decide(&facts, &values);
+            let ruling = policy.decide_raw(&facts, &raw);
+            let expected =
+                (!dead.is_empty() || ruling.is_some()).then(|| policy.decide(&facts, &values));
+            let held = expected.iter().flat_map(satisfied).find(|rule| dead.contains(rule));
+            if let Some(rule) = held {
+                return Err(format!("{rule}, which can never hold, did, by {rules} of {text}"));
+            }
+            if let (Some(ruling), Some(expected)) = (ruling, expected) {
                 let found = Decision::from(ruling);
                 let about = || format!("by {rules} on {facts:?} {values:?} of {text}");
                 equal("the decision", &expected, &found)
@@ -74,6 +82,16 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
         tally.add("left to Cedar", counts.left);
     }
     Ok(())
+}
+
+/// The rules behind a decision that were satisfied: those behind an error were not.
+fn satisfied(decision: &Decision) -> impl Iterator<Item = &str> {
+    let rules = match decision {
+        Decision::Permit { rules } => &rules[..],
+        Decision::Refuse { rules, reason: Refusal::Forbidden } => &rules[..],
+        Decision::Refuse { .. } => &[],
+    };
+    rules.iter().map(String::as_str)
 }
 
 #[derive(Default)]

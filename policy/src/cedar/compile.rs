@@ -633,9 +633,15 @@ fn bytes(pattern: &[PatternElem]) -> Vec<Option<u8>> {
     bytes
 }
 
-/// Returns the condition under which a rule that may apply is satisfied, in the order in which
-/// Cedar evaluates it.
+/// Returns the condition under which a rule that may apply is satisfied.
 fn condition(rule: &Template) -> Expr {
+    let all = conditions(rule).into_iter().reduce(|all, part| binary(BinaryOp::And, all, part));
+    all.unwrap_or(Expr::Literal(CedarLiteral::Bool(true)))
+}
+
+/// Returns the conditions which a rule that may apply is satisfied by all of, in the order in which
+/// Cedar evaluates them.
+pub(super) fn conditions(rule: &Template) -> Vec<Expr> {
     let mut parts = Vec::new();
     let is = |var, ty: &CedarType, within: Option<Expr>| Expr::Is {
         expr: Arc::new(Expr::Var(var)),
@@ -664,8 +670,7 @@ fn condition(rule: &Template) -> Expr {
         Clause::When(expr) => (**expr).clone(),
         Clause::Unless(expr) => Expr::UnaryOp { op: UnaryOp::Not, expr: Arc::clone(expr) },
     }));
-    let all = parts.into_iter().reduce(|all, part| binary(BinaryOp::And, all, part));
-    all.unwrap_or(Expr::Literal(CedarLiteral::Bool(true)))
+    parts
 }
 
 fn binary(op: BinaryOp, left: Expr, right: Expr) -> Expr {

@@ -6,7 +6,8 @@
 //! text, which stays valid for ever. So nothing here decides, and findings are no part of a
 //! lineage.
 //!
-//! This module does not find the rules that can never hold; the validator and the compiler do.
+//! This module does not find the rules that can never hold; the validator, the compiler and
+//! `contradiction` do.
 
 mod unit;
 
@@ -84,15 +85,22 @@ pub(super) fn is_confusable(rule: &Template) -> bool {
     rule.annotations.contains_key(CONFUSABLE)
 }
 
-/// Returns the finding about a rule that can never hold.
-pub(super) fn never_holds(id: &str, rule: &Template, span: &Range<usize>) -> Diagnostic {
+/// Returns the finding about a rule that can never hold, as its conditions contradict each other or
+/// for another reason.
+pub(super) fn never_holds(
+    id: &str,
+    rule: &Template,
+    span: &Range<usize>,
+    contradicts: bool,
+) -> Diagnostic {
     let does = match rule.effect {
         Effect::Permit => "permits",
         Effect::Forbid => "forbids",
     };
+    let why = if contradicts { ", as two of its conditions exclude each other" } else { "" };
     let message = format!(
-        "the rule {id} can never hold, so that it {does} nothing: mend it, take it out, or say why \
-         it is there by @{DORMANT}(\"...\")"
+        "the rule {id} can never hold{why}, so that it {does} nothing: mend it, take it out, or \
+         say why it is there by @{DORMANT}(\"...\")"
     );
     Diagnostic::at(span.clone(), message)
 }

@@ -126,7 +126,25 @@ pub(super) fn load<'a>(
             }
         }
     }
+    let expected = || loads.iter().filter(|load| load.fills()).count();
+    debug_assert_eq!(
+        registers.len(),
+        expected(),
+        "whatever is found, each load fills its register"
+    );
     Some(())
+}
+
+impl Load {
+    /// Returns whether the load fills a register.
+    fn fills(&self) -> bool {
+        match self {
+            Load::Argument(_, kind) => kind.is_some(),
+            Load::FieldOption(..) | Load::ArgumentOption(_) => false,
+            Load::ArgumentRecord | Load::ArgumentsEnd => false,
+            Load::Field(..) | Load::Present | Load::Fact(_) | Load::Count(..) => true,
+        }
+    }
 }
 
 /// A load in progress: its sources and the registers that it fills.
@@ -316,7 +334,6 @@ impl Scalar {
 
     /// Returns the value of the bytes, which are as many as it is wide.
     pub(super) fn datum<'a>(&'a self, bytes: &[u8]) -> Option<Datum<'a>> {
-        debug_assert_eq!(bytes.len(), self.width(), "a scalar has the bytes of its width");
         let bits = scalar_bits(bytes);
         Some(match self {
             Scalar::Bool if bits > 1 => return None,

@@ -324,6 +324,67 @@ fn a_rule_that_can_never_hold_is_not_taken_unless_it_says_why() {
     check_refused(&dormant("context.signers.contains(\"ada\")"), "is no key");
 }
 
+/// Regression: conditions that exclude each other were taken without a word.
+#[test]
+fn a_rule_whose_conditions_exclude_each_other_is_not_taken() {
+    let (one, other) = (KEY.to_string(), KEY.replace('a', "0"));
+    let keys =
+        format!("principal == Key::\"{one}\" && context.lineage.seq > 5 && principal in Key::");
+    for condition in [
+        "context.input.amount > 10 && context.input.amount < 5",
+        "10 < context.input.amount && 5 > context.input.amount",
+        "context.input.amount > 4 && context.input.amount < 5",
+        "context.input.amount >= 5 && context.input.amount <= 5 && context.input.amount != 5",
+        "context.input.amount == 5 && context.input.amount == 6",
+        "context.input.amount == 5 && context.input.amount != 5",
+        "context.input.amount > 4 && (context.cost.fuel > 1 && context.input.amount <= 4)",
+        "!(context.input.amount > 10 || context.input.amount < 10 || context.input.amount == 10)",
+        "context.before.far >= -1 && context.before.far <= 0 && context.before.far != 0
+             && context.before.far != -1",
+        "context.before.far + 1 > 5 && context.before.far + 1 < 5",
+        "context.before.owner == \"a\" && context.before.owner == \"b\"",
+        "context.before.owner == \"a\" && \"a\" != context.before.owner",
+        "context.before.total < context.after.total && context.after.total < context.before.total",
+        "context.before.total > context.before.total",
+        "context.before.total == context.after.total && context.after.total > context.before.total",
+        "context.before.owner like \"a*\" && !(context.before.owner like \"a*\")",
+        "context.signers.isEmpty() == true && context.signers.isEmpty() != true",
+        "context.before has limit && !(context.before has limit)",
+        &format!("{keys}\"{other}\""),
+    ] {
+        let text = permit("pay", condition);
+        check_refused(&text, "can never hold, as two of its conditions exclude each other");
+    }
+    let scope = format!(
+        "@id(\"x\") permit(principal == Key::\"{one}\", action == Action::\"pay\", resource)
+         when {{ principal == Key::\"{other}\" }};"
+    );
+    check_refused(&scope, "exclude each other");
+    let clauses = "@id(\"x\") permit(principal, action == Action::\"pay\", resource)
+        when { context.cost.fuel > 5 && context.input.amount == 1 }
+        unless { context.input.amount == 1 || context.cost.pages > 7 };";
+    check_refused(clauses, "exclude each other");
+    check_taken(&clauses.replace("@id(\"x\")", "@id(\"x\") @dormant(\"a test\")"));
+    for condition in [
+        "context.input.amount > 4 && context.input.amount < 6",
+        "context.input.amount >= 5 && context.input.amount <= 5",
+        "context.input.amount >= 5 && context.input.amount != 5",
+        "context.input.amount == 5 && 5 == context.input.amount",
+        "context.input.amount > 10 || context.input.amount < 5",
+        "context.input.amount == 5 || (context.input.amount == 6 && context.cost.fuel != 5)",
+        "!(context.input.amount > 10 && context.input.amount < 5)",
+        "context.before.total > 10 && context.after.total < 5",
+        "context.before.total <= context.after.total && context.after.total <= context.before.total",
+        "context.before.total == context.before.total",
+        "context.before.owner != \"a\" && context.before.owner != \"b\"",
+        "context.before.far > 9223372036854775806 && context.before.far != 0",
+        "if context.cost.fuel > 5 then context.cost.fuel > 4 else context.cost.fuel < 6",
+        &format!("{keys}\"{one}\""),
+    ] {
+        check_taken(&permit("pay", condition));
+    }
+}
+
 #[test]
 fn texts_that_read_as_others_are_not_taken_unless_they_say_why() {
     for text in ["p\u{430}y", "a\u{202e}b"] {
