@@ -6,8 +6,8 @@
 //! once it is whole. Files other than plain ones are written through: a symbolic link stays and its
 //! target is replaced, and a pipe or a device is opened and written.
 //!
-//! Invariant: nothing but a plain file is ever replaced, and nothing is written into the directory
-//! of a database or a backup.
+//! Invariant: nothing but a plain file is ever replaced, and no file of a database or a backup is
+//! written, nor one that would be taken for one of theirs.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, BufWriter, ErrorKind, Read, Write};
@@ -15,7 +15,7 @@ use std::os::unix::fs::{FileTypeExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use continuant::storage::{MARKER, MARKER_MAGIC};
+use continuant::storage::{MARKER, MARKER_MAGIC, is_of_database};
 use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 
 use crate::failure::{Failure, Result};
@@ -92,7 +92,7 @@ pub(crate) fn write(
     force: bool,
     fill: impl FnOnce(&mut dyn Write) -> Result<()>,
 ) -> Result<u64> {
-    require_outside(path)?;
+    require_apart(path)?;
     let fail = |error: io::Error| Failure::file("writing", path, &error);
     let place = Place::of(path).map_err(fail)?;
     if !force && matches!(&place, Place::Plain { before: Some(before), .. } if before.len() > 0) {
@@ -214,7 +214,7 @@ impl<W: Write> Write for Counted<W> {
 /// Puts a text where readers look for the newest again and again: they find the old one or the new
 /// one. A pipe is written only while it has a reader, without waiting for one.
 pub(crate) fn publish(path: &Path, text: &str) -> Result<()> {
-    require_outside(path)?;
+    require_apart(path)?;
     let published = match Place::of(path) {
         Ok(Place::Plain { at, before }) => Part::beside(at, before).and_then(|part| {
             part.0.as_file().write_all(text.as_bytes())?;
@@ -246,20 +246,28 @@ fn write_through(path: &Path, text: &str) -> io::Result<()> {
     file.write_all(text.as_bytes())
 }
 
-/// Checks that a file to be written is not in the directory of a database or a backup.
-pub(crate) fn require_outside(path: &Path) -> Result<()> {
+/// Checks that a file to be written would be none of the files of a database or a backup. Others
+/// may be beside them.
+pub(crate) fn require_apart(path: &Path) -> Result<()> {
     // A link leads to the file that is written; the folder of a new one may be missing.
     let at = path.canonicalize().or_else(|_| match Place::new(path)? {
         Place::Plain { at, .. } => std::path::absolute(at),
         Place::Through => std::path::absolute(path),
     });
     let at = at.map_err(|error| Failure::file("writing", path, &error))?;
-    let folder = at.ancestors().skip(1).find_map(|folder| folder.canonicalize().ok());
-    match folder.as_deref().and_then(|it| it.ancestors().find(|folder| is_database(folder))) {
+    let real = |folder: &Path| {
+        let behind = at.strip_prefix(folder).ok()?;
+        Some(folder.canonicalize().ok()?.join(behind))
+    };
+    let at = at.ancestors().skip(1).find_map(real).unwrap_or_else(|| at.clone());
+    let is_part =
+        |folder: &&Path| at.strip_prefix(folder).is_ok_and(is_of_database) && is_database(folder);
+    match at.ancestors().skip(1).find(is_part) {
         Some(database) => {
             let (path, database) = (path.display(), database.display());
-            let message = format!("{path} is in {database}, which is a database or a backup");
-            Err(Failure::new("in-database", format!("{message}: name a file outside of it")))
+            let message =
+                format!("{path} is a file of {database}, which is a database or a backup");
+            Err(Failure::new("in-database", format!("{message}: name another file")))
         }
         None => Ok(()),
     }

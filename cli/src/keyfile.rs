@@ -46,7 +46,7 @@ fn digits(secret: &[u8; 32]) -> String {
 }
 
 fn write(path: &Path, text: &str) -> Result<()> {
-    files::require_outside(path)?;
+    files::require_apart(path)?;
     files::write_secret(path, text).map_err(|error| match error.kind() {
         std::io::ErrorKind::AlreadyExists => {
             let path = path.display();

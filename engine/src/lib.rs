@@ -188,7 +188,7 @@ pub use query::{
 pub use schema::{Scalar, Schema, Type, Value};
 pub use storage::disk::LockHolder;
 pub use storage::{
-    AcceptedLoss, Backup, BackupReport, Compacted, Damage, DeadLetter, DoubtfulName,
+    AcceptedLoss, Backup, BackupReport, ClockJump, Compacted, Damage, DeadLetter, DoubtfulName,
     Error as StorageError, ErrorKind as StorageErrorKind, GoesOn, Loss, LossToken, Lost, Mended,
     MessageId, ObjectInfo, Options as StorageOptions, Outbox, OutboxPlace, OutboxStatus, Outgoing,
     Position, RecordedLoss, Repaired, Report, Resolved, RestoreReport, Restoring, Retention, Stats,

@@ -20,7 +20,7 @@ mod store;
 mod upkeep;
 mod write;
 
-pub use disk::directory::{MARKER, MARKER_MAGIC};
+pub use disk::directory::{MARKER, MARKER_MAGIC, is_of_database};
 pub use error::disorder::Disorder;
 pub use error::loss::{Loss, LossToken, Lost, LostObject};
 pub use error::position::Position;
@@ -51,7 +51,7 @@ pub use upkeep::backup::restore::{RestoreReport, Restoring, WitnessedBy};
 pub use upkeep::backup::survey::Until;
 pub use upkeep::backup::{Backup, BackupReport};
 pub use upkeep::check::report::{Damage, LostVersions, Report};
-pub use upkeep::compaction::{Ages, Compacted, Incomplete};
+pub use upkeep::compaction::{Ages, ClockJump, Compacted, Incomplete};
 pub use upkeep::progress::GoesOn;
 pub use upkeep::repair::{AcceptedLoss, Compared, Repaired};
 pub use write::append::{Append, Blob, Change, NewCommit};

@@ -189,6 +189,11 @@ impl Log {
         self.writer.figures()
     }
 
+    /// Bytes of the largest group since the log was opened.
+    pub(crate) fn group_bytes_largest(&self) -> u64 {
+        self.writer.group_bytes_largest()
+    }
+
     pub(crate) fn segments(&self) -> &Segments {
         &self.segments
     }

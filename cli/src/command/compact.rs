@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use continuant::storage::{self, Compacted, Incomplete};
+use continuant::storage::{self, ClockJump, Compacted, Incomplete};
 use continuant::{Database, Error, Time};
 use serde_json::json;
 
@@ -21,15 +21,18 @@ use crate::{moment, progress};
 /// free space. The bytes before and after are those that the whole database takes on disk.
 ///
 /// Ages are counted from the newest version on record that is not after this host's clock: a wrong
-/// clock drops nothing as long as no version was made under it. Versions that were, such as those
-/// of `run`, count as all others: set the clock right before `run` and `compact`.
+/// clock drops nothing as long as no version was made under it. Nor does the first version that is
+/// made under a clock that jumped ahead: when some versions are older than two weeks before the
+/// newest, and none is from the first of these weeks, nothing is dropped by age, and the output
+/// says so. Where that is no wrong clock but a pause, --trust-clock counts from the clock.
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
     /// Close the open segment and compact everything, however little it saves
     #[arg(long)]
     all: bool,
 
-    /// Count ages from the clock's time, also when nothing on record is as new
+    /// Count ages from the clock's time, also when nothing on record is as new, or two weeks are
+    /// missing before the newest
     #[arg(long)]
     trust_clock: bool,
 }
@@ -103,6 +106,9 @@ impl Compact {
                 "versions_held": compacted.held_count,
                 "open_bytes": compacted.open_bytes,
                 "ages_from": moment::json(compacted.ages_from.filter(|&from| from > Time::MIN)),
+                "clock_jump": compacted.jump.map(|ClockJump { from, to }| {
+                    json!({ "from": moment::json(from), "to": moment::json(to) })
+                }),
             })),
             false => self.print(&compacted, now, &holders, printer),
         }
@@ -127,6 +133,14 @@ impl Compact {
             printer.line(&line)?;
         }
         let Some(from) = compacted.ages_from else { return Ok(()) };
+        if let Some(ClockJump { from, to }) = compacted.jump {
+            let (from, to) = (moment::show(from), moment::show(to));
+            return printer.line(&format!(
+                "nothing was dropped by age: the times on record jump from {from} to the week \
+                 before {to}, as they do when a clock is wrong. If that was a pause, and this \
+                 host's clock is right, --trust-clock counts ages from it"
+            ));
+        }
         if from == Time::MIN {
             return printer.line(
                 "nothing was dropped by age: everything on record is later than this host's clock",

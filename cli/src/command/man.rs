@@ -32,7 +32,7 @@ impl Man {
                 false => printer.text(page.trim_end()),
             };
         };
-        files::require_outside(&directory.join("page"))?;
+        files::require_apart(&directory.join("page"))?;
         std::fs::create_dir_all(&directory)
             .map_err(|error| Failure::new("io", format!("{}: {error}", directory.display())))?;
         let mut written = Vec::new();

@@ -98,6 +98,31 @@ fn compaction_counts_ages_from_the_newest_on_record_unless_the_clock_is_trusted(
     assert_eq!(terminal.run("at visits 1").code, Some(5));
 }
 
+/// Regression: one wake that ran under a clock a year ahead made all other history old.
+#[test]
+fn a_wake_that_ran_by_a_clock_a_year_ahead_lets_no_history_go() {
+    let terminal = Terminal::new();
+    let past = Clock::system().now() - 365 * DAY;
+    of_a_host(&terminal, "continuant.db", past);
+    // By this host's clock, which is a year ahead of that one, another object is made.
+    terminal.write("object.wasm", objects::module());
+    terminal.write("policy.cedar", objects::policy(objects::NOBODY));
+    terminal.run("create object.wasm late --policy policy.cedar").done();
+    let compacted = &json(&terminal, "compact --all")[0];
+    assert_eq!(compacted["versions_dropped"], 0, "{compacted}");
+    assert!(compacted["ages_from"].is_null(), "{compacted}");
+    let jump = &compacted["clock_jump"];
+    assert!(jump["from"].is_string() && jump["to"].is_string(), "{compacted}");
+    let shown = terminal.run("compact --all").done();
+    assert!(shown.contains("nothing was dropped by age: the times on record jump"), "{shown}");
+    assert!(shown.contains("--trust-clock counts ages from it"), "{shown}");
+    terminal.run("at visits 1").done();
+    let compacted = &json(&terminal, "compact --all --trust-clock")[0];
+    assert!(compacted["versions_dropped"].as_u64().unwrap() > 400, "{compacted}");
+    assert!(compacted["clock_jump"].is_null(), "{compacted}");
+    assert_eq!(terminal.run("at visits 1").code, Some(5));
+}
+
 #[test]
 fn run_says_which_wakes_are_overdue_and_why() {
     let terminal = Terminal::with_visits();

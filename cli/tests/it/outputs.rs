@@ -133,17 +133,23 @@ fn nothing_is_written_over_unasked() {
 
 /// Regression: the metrics, and with --force a capsule and a memory, took the place of a segment.
 #[test]
-fn nothing_is_written_into_a_database() {
+fn no_file_of_a_database_is_written() {
     let terminal = Terminal::with_visits();
     terminal.run("backup visits.backup").done();
-    std::os::unix::fs::symlink("continuant.db/log", terminal.path("folder")).unwrap();
-    std::os::unix::fs::symlink("continuant.db/new", terminal.path("link")).unwrap();
+    let link = |to, from| std::os::unix::fs::symlink(to, terminal.path(from)).unwrap();
+    link("continuant.db/log", "folder");
+    link("continuant.db/log/new", "link");
     let places = [
         "continuant.db/log/00000001.log",
+        "continuant.db/log/new",
+        "continuant.db/log/new/deeper",
         "continuant.db/continuant.db",
+        "continuant.db/continuant.db.tmp",
+        "continuant.db/continuant.db.mended",
+        "continuant.db/INDEX.REDB",
         "continuant.db/index.redb",
-        "continuant.db/new",
-        "continuant.db/new/deeper",
+        // A database that is no backup has no such file yet, and would be taken for one.
+        "continuant.db/backup.witness",
         "visits.backup/backup.witness",
         "folder/00000001.log",
         "link",
@@ -160,13 +166,44 @@ fn nothing_is_written_into_a_database() {
             assert!(printed.stderr.contains("which is a database or a backup: name"), "{about}");
         }
     }
-    assert_eq!(terminal.run("man continuant.db/man").code, Some(1));
-    assert!(!terminal.path("continuant.db/man").exists());
+    assert_eq!(terminal.run("man continuant.db/log").code, Some(1));
+    assert!(!terminal.path("continuant.db/log/new").exists());
     assert_eq!(before, ["continuant.db", "visits.backup"].map(check));
     // A directory of the same name beside it is no database.
     terminal.run("dump visits --output beside").done();
     terminal.write("plain/continuant.db", "a file of another kind");
     terminal.run("dump visits --output plain/memory").done();
+}
+
+/// Regression: in the directory of a database no output could be named.
+#[test]
+fn files_may_be_beside_those_of_a_database() {
+    let terminal = Terminal::with_visits();
+    std::fs::create_dir(terminal.path("continuant.db/exports")).unwrap();
+    let check = || terminal.run("check --json").done();
+    let before = check();
+    let outputs = [
+        ("dump visits --output", "memory"),
+        ("export visits", "exports/visits.continuant"),
+        ("export visits", "log.continuant"),
+        ("run --metrics", "logbook.prom"),
+        ("key new", "some.key"),
+        ("session new", "some.session"),
+    ];
+    for (line, place) in outputs {
+        let mut command = terminal.command(&format!("{line} {place} --db ."));
+        let output = command.current_dir(terminal.path("continuant.db")).output().unwrap();
+        assert!(output.status.success(), "{line} {place}: {output:?}");
+        assert!(terminal.path("continuant.db").join(place).is_file(), "{line} {place}");
+    }
+    terminal.run("man continuant.db/man").done();
+    // They are in nobody's way.
+    assert_eq!(check(), before);
+    terminal.run("call visits ring").done();
+    terminal.run("check --repair").done();
+    terminal.run("compact --all").done();
+    terminal.run("backup visits.backup").done();
+    assert!(!terminal.path("visits.backup/memory").exists());
 }
 
 #[test]

@@ -64,8 +64,8 @@ impl Database {
     /// *Blocks* until the segments are written anew.
     ///
     /// Dropped history does not come back, and a clock may be wrong: ages are counted from the
-    /// newest time on record that is not after the clock's. [`Database::compact_by_clock`] counts
-    /// from the clock's time.
+    /// newest time on record that is not after the clock's, and nothing is dropped by age when that
+    /// time is behind a [`ClockJump`]. [`Database::compact_by_clock`] counts from the clock's time.
     ///
     /// # Errors
     ///

@@ -14,7 +14,7 @@ use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
-use object::ledger::Tracked;
+use object::ledger::{DAY_MS, Tracked};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::{Reason, Refusal, Verdict};
@@ -169,11 +169,11 @@ impl Author {
 
     /// The next version.
     pub(crate) fn version(&mut self, rng: &mut StdRng) -> Made {
-        let time = self
-            .head
-            .header
-            .time
-            .saturating_add(Duration::from_millis([0, 0, 1, 1000][rng.random_range(0..4)]));
+        let span = match rng.random_range(0..30) {
+            0 => rng.random_range(1..30) * DAY,
+            which => Duration::from_millis([0, 0, 1, 1000][which % 4]),
+        };
+        let time = self.head.header.time.saturating_add(span);
         let request = match rng.random_range(0..3) {
             0 => Request::Cycle,
             1 => Request::Write { fields: vec![("count".to_string(), header::blob(rng))] },

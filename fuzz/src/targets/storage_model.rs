@@ -1,6 +1,6 @@
 //! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
 //! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
-//! compaction, outboxes, checks beside all that, and moves by capsule, there and back.
+//! compaction, by age too, outboxes, checks beside all that, and moves by capsule, there and back.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that pending appends
 //! are in memory only: the copy must have everything acknowledged, and nothing else.
@@ -14,6 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
 
 use object::head::Head;
+use object::ledger::DAY;
 use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -218,7 +219,8 @@ impl Run {
         if self.authors.is_empty() {
             return self.step();
         }
-        match self.rng.random_range(0..26) {
+        match self.rng.random_range(0..27) {
+            26 => self.age(),
             25 => self.busy(),
             24 => self.trim(),
             20 => self.compact(),
@@ -550,6 +552,39 @@ impl Run {
         busy.compare()
     }
 
+    /// Lets history go by age in a copy, by any clock: what the rule keeps is there, and everything
+    /// when the times jump.
+    fn age(&mut self) -> Outcome {
+        must("waiting for all", self.store().sync())?;
+        self.copies += 1;
+        let path = self.directory.path().join(format!("aged {}", self.copies));
+        copy(&self.path, &path)?;
+        let options = options(&mut self.rng).existing(true);
+        let store = must("opening a copy", options.open(&path))?;
+        let objects = &self.model.objects;
+        let versions = objects.values().flat_map(|object| &object.versions);
+        let times: Vec<u64> = versions.map(|version| version.header.time).collect();
+        let some = times[self.rng.random_range(0..times.len())];
+        let now = some + [0, 1, 6 * DAY_MS, 90 * DAY_MS][self.rng.random_range(0..4)];
+        let age = [0, 1000, DAY_MS, 20 * DAY_MS][self.rng.random_range(0..4)];
+        let (newest, is_jump) = reference(&times, now);
+        must("a rule", store.set_retention(None, Retention::Age(age)))?;
+        let compacted = must("compacting a copy", store.compact_all(now, |_, _| {}))?;
+        let from = if is_jump { 0 } else { newest };
+        equal("the time that ages count from", &Some(from), &compacted.ages_from)?;
+        equal("whether the times jump", &is_jump, &compacted.jump.is_some())?;
+        for (id, object) in objects {
+            let first = object.as_of(from.saturating_sub(age)).map_or(0, |kept| kept.header.seq);
+            for version in object.versions.iter().filter(|version| version.header.seq >= first) {
+                let found = must("a kept version", store.version(*id, version.header.seq))?;
+                let found = found.ok_or("a kept version is there")?;
+                equal("the version", &version.header, found.commit.header())?;
+            }
+        }
+        let report = must("checking a copy", store.check(|_, _| {}))?;
+        hold(format!("an aged store is sound: {:?}", report.damage), report.is_sound())
+    }
+
     /// Lets all history go in a copy: what outboxes have not given stays, and all heads.
     fn trim(&mut self) -> Outcome {
         must("waiting for all", self.store().sync())?;
@@ -569,6 +604,15 @@ impl Run {
         let report = must("checking a copy", store.check(|_, _| {}))?;
         hold(format!("a trimmed store is sound: {:?}", report.damage), report.is_sound())
     }
+}
+
+/// What age means here: the newest time of a version that is not after the clock's, and whether the
+/// times jump before it, as by a wrong clock.
+fn reference(times: &[u64], now: u64) -> (u64, bool) {
+    let until = |last: u64| times.iter().copied().filter(|&time| time <= last).max();
+    let newest = until(now).unwrap_or_default();
+    let older = newest.checked_sub(7 * DAY_MS).and_then(until);
+    (newest, older.is_some_and(|older| older + 14 * DAY_MS < newest))
 }
 
 /// A guard that lets the log's thread continue when it is dropped.

@@ -136,7 +136,7 @@ impl Directory {
     }
 
     /// Makes the marker of the database in `path` anew if that is lost or damaged, with the id that
-    /// its log says; returns the fault.
+    /// its log says; returns the fault, unless another process mended it meanwhile.
     pub(crate) fn mend(
         disk: &Arc<dyn Disk>,
         path: &Path,
@@ -150,15 +150,8 @@ impl Directory {
         let id = id(path.join(LOG))?.ok_or_else(|| {
             Error::damaged(LOG, 0, "a segment that names its database", "none").at(path)
         })?;
-        let (marker, mended) = (path.join(MARKER), path.join(MENDED));
-        stage_file(&**disk, &mended, |file| {
-            let written = file.write_all_at(&encode(id), 0);
-            written.map_err(|error| Error::io("write", error).at(&marker))
-        })?;
-        let renamed = disk.rename(&temporary(&mended), &marker);
-        renamed.map_err(|error| Error::io("rename", error).at(&marker))?;
-        sync_directory(&**disk, path)?;
-        Ok(Some(fault))
+        let made = write_mended(&**disk, path, id, access).map_err(|error| error.at(path))?;
+        Ok(made.then_some(fault))
     }
 
     /// Returns whether there is a log in `path` whose marker is gone.
@@ -302,6 +295,20 @@ impl Directory {
     pub(crate) fn bytes_on_disk(&self) -> Result<u64> {
         bytes_on_disk(&*self.disk, &self.path)
     }
+}
+
+/// Returns whether a file at this path within the directory of a database would be one of the
+/// database's own: it would be in the log's folder, or have a name that the database has use for.
+/// Other files may be there.
+pub fn is_of_database(within: &Path) -> bool {
+    let first = within.components().next().and_then(|name| name.as_os_str().to_str());
+    // A file system may not tell capitals from small letters.
+    let Some(first) = first.map(str::to_ascii_lowercase) else { return false };
+    let is_name = |name: &&str| {
+        // Files that are made or replaced have longer names for a while.
+        first.strip_prefix(*name).is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
+    first == LOG || [MARKER, INDEX, WITNESS].iter().any(is_name)
 }
 
 /// Bytes of all files that the disk holds for the database in `path`.
@@ -451,6 +458,50 @@ fn write_marker(
         return Err(error);
     }
     Ok(Some(made))
+}
+
+/// Writes the marker of the database in `path` in place of a lost or damaged one, unless another
+/// process does so first; returns whether it did.
+///
+/// Two locks are held until the marker has its name. That of the damaged one keeps out those who
+/// read the log without a marker. That of the new one keeps out another process that mends it: its
+/// marker would replace one that is locked by then, and a second writer would lock the other.
+fn write_mended(disk: &dyn Disk, path: &Path, id: DatabaseId, access: Access) -> Result<bool> {
+    let (marker, mended) = (path.join(MARKER), path.join(MENDED));
+    let _damaged = match disk.open(&marker) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        opened => {
+            let damaged = opened.map_err(|error| Error::io("open", error))?;
+            lock(&*damaged, Some((disk, path)), access)?;
+            Some(damaged)
+        }
+    };
+    let made = disk.create(&temporary(&mended)).map_err(|error| Error::io("create", error))?;
+    lock(&*made, None, access)?;
+    // Only now: the process that had a lock before has made the marker.
+    if Directory::id_in(disk, path)?.is_some() {
+        // Unless it was renamed while this process waited for it.
+        return match disk.remove(&temporary(&mended)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(Error::io("remove", error))
+            }
+            _ => Ok(false),
+        };
+    }
+    let written = made.set_length(0).and_then(|()| made.write_all_at(&encode(id), 0));
+    let written = written.map_err(|error| Error::io("write", error));
+    let synced = |()| made.sync().map_err(|error| Error::io("sync", error));
+    let renamed = |()| {
+        let renamed = disk.rename(&temporary(&mended), &marker);
+        renamed.map_err(|error| Error::io("rename", error))
+    };
+    if let Err(error) = written.and_then(synced).and_then(renamed) {
+        // On a full disk it would hold the space that is missing.
+        drop(disk.remove(&temporary(&mended)));
+        return Err(error);
+    }
+    sync_directory(disk, path)?;
+    Ok(true)
 }
 
 fn begin(
@@ -603,6 +654,7 @@ fn encode(id: DatabaseId) -> Vec<u8> {
     let check = blake3::derive_key(CONTEXT, &bytes);
     bytes.put(&check);
     assert_eq!(bytes.len(), MARKER_BYTES, "the marker has its length");
+    assert!(decode(&bytes).is_ok_and(|read| read == id), "a marker that is written is read");
     bytes
 }
 

@@ -72,6 +72,8 @@ struct State {
     /// All before is durable, and its callbacks have been called.
     acknowledged: Position,
     figures: Figures,
+    /// Bytes of the largest group that was committed.
+    group_bytes_largest: u64,
     failure: Option<Error>,
     closing: bool,
     /// A group was taken, and its callbacks have not all been called yet.
@@ -132,6 +134,7 @@ impl Writer {
             durable: tail.end,
             acknowledged: tail.end,
             figures: Figures::default(),
+            group_bytes_largest: 0,
             failure: None,
             closing: false,
             committing: false,
@@ -266,6 +269,10 @@ impl Writer {
         self.state.lock().figures
     }
 
+    pub(crate) fn group_bytes_largest(&self) -> u64 {
+        self.state.lock().group_bytes_largest
+    }
+
     pub(crate) fn health(&self) -> Result<()> {
         self.state.lock().health()
     }
@@ -336,6 +343,7 @@ impl Writer {
                 assert!(state.durable <= start, "groups become durable in order");
                 assert!(state.written >= end, "what is durable was written");
                 state.durable = end;
+                state.group_bytes_largest = state.group_bytes_largest.max(bytes_count as u64);
                 let (figures, frame_count) = (&mut state.figures, done.len() as u64);
                 figures.group_count += 1;
                 figures.frame_count += frame_count;

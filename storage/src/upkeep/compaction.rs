@@ -42,9 +42,15 @@ use crate::upkeep::progress::{GoesOn, Progress};
 const KEEPS_MAX: usize = 10_000;
 /// The objects that are read at a time for the newest time on record.
 const LIST_PAGE: usize = 4096;
+/// The length of the last two spans before the newest time on record: a jump of the clock may be in
+/// the later one; if no time on record is in the earlier one, there was a jump.
+const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// Bytes that it takes to close a segment beside its pack: the least of the next, with blocks of
 /// the file system.
 const CLOSE_BYTES: u64 = 16 << 10;
+/// Groups of others that are committed while a segment is closed: the one that is under way when
+/// the record that closes it is pushed, and the one that this record is in.
+const CLOSE_GROUPS: u64 = 2;
 /// A pack is rewritten when at least one part in this many of it can be dropped.
 const WORTHWHILE_PART: u64 = 8;
 
@@ -52,10 +58,12 @@ const WORTHWHILE_PART: u64 = 8;
 ///
 /// Dropped data does not come back, and a clock may be wrong: a clock that is ahead of everything
 /// on record drops nothing that was kept when the last version was made, unless it is trusted. A
-/// version that was made under a wrong clock is on record, and counts.
+/// version that was made under a wrong clock is on record too; it is told by the [`ClockJump`] before
+/// it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ages {
-    /// The newest time of a version on record that is not after this, the clock's.
+    /// The newest time of a version on record that is not after this, the clock's; behind a
+    /// [`ClockJump`] no version is old enough to drop.
     FromRecord(Time),
     /// This time, the clock's, whatever is on record.
     FromClock(Time),
@@ -65,6 +73,17 @@ impl From<Time> for Ages {
     fn from(now: Time) -> Ages {
         Ages::FromRecord(now)
     }
+}
+
+/// A gap in the times on record, as a clock leaves one that is suddenly far ahead: some versions
+/// are older than two weeks before the newest one, and none is from the first of these weeks. The
+/// same is left by two weeks without any version; a week with some later, there is no gap any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClockJump {
+    /// The newest time on record that is not after the clock's.
+    pub to: Time,
+    /// The newest time that is at least a week older.
+    pub from: Time,
 }
 
 /// The result of a compaction.
@@ -87,8 +106,10 @@ pub struct Compacted {
     /// their outputs, or their messages are on their way.
     pub held_count: u64,
     /// The reference time for ages, if any examined rule was an age: [`Time::MIN`] when everything
-    /// on record is after the clock's time, and nothing is old enough to drop.
+    /// on record is after the clock's time, or behind a jump, and nothing is old enough to drop.
     pub ages_from: Option<Time>,
+    /// The jump of the times on record because of which nothing was dropped by age.
+    pub jump: Option<ClockJump>,
 }
 
 /// The work of a compaction that ended early: the [`source`](std::error::Error::source) of its
@@ -164,6 +185,8 @@ struct Trim<'a> {
     ages: Ages,
     /// The reference time for ages, once it was determined.
     ages_from: Option<Time>,
+    /// The jump before it.
+    jump: Option<ClockJump>,
     keeps: HashMap<ObjectId, Arc<Keep>>,
     /// Frames with versions whose messages are on their way or dead letters: they are kept whole.
     unread: BTreeSet<Position>,
@@ -238,13 +261,15 @@ impl Store {
         let _only = inner.compacting.lock();
         inner.log.health()?;
         let (retention, keeps, counts) = (inner.retention()?, HashMap::new(), Counts::default());
-        let (unread, unsent, ages_from) = (BTreeSet::new(), inner.unsent(), None);
+        let (unread, unsent) = (BTreeSet::new(), inner.unsent());
+        let (ages_from, jump) = Default::default();
         let trim = Trim {
             store,
             inner,
             retention,
             ages,
             ages_from,
+            jump,
             keeps,
             unread,
             unsent,
@@ -265,24 +290,37 @@ impl Store {
         }
     }
 
-    /// The newest time of a version that is not after `now`; [`Time::MIN`] when there is
-    /// none.
-    fn newest_time(&self, now: Time) -> Result<Time> {
-        let (mut newest, mut last) = (Time::MIN, None);
+    /// The newest time of a version that is not after `now`, or the first found one that is not
+    /// before `enough`.
+    fn newest_time(&self, now: Time, enough: Time) -> Result<Option<Time>> {
+        let (mut newest, mut last) = (None, None);
         loop {
             let page = self.list(last, LIST_PAGE)?;
             for info in &page {
-                let time = match info.time <= now {
-                    true => Some(info.time),
-                    false => self.time_before(info.id, now)?,
+                let time = match () {
+                    () if info.time <= now => Some(info.time),
+                    () if info.created > now => None,
+                    () => self.time_before(info.id, now)?,
                 };
-                newest = newest.max(time.unwrap_or_default());
+                assert!(time.is_none_or(|time| time <= now), "a time is not after the asked one");
+                newest = newest.max(time);
+                if newest >= Some(enough) {
+                    return Ok(newest);
+                }
             }
             match page.last() {
                 Some(info) => last = Some(info.id),
                 None => return Ok(newest),
             }
         }
+    }
+
+    /// Returns the jump before the newest time on record, if there is one.
+    fn jump_to(&self, newest: Time) -> Result<Option<ClockJump>> {
+        let Some(last) = newest.checked_sub(WEEK) else { return Ok(None) };
+        let first = last.saturating_sub(WEEK);
+        let before = self.newest_time(last, first)?;
+        Ok(before.filter(|&before| before < first).map(|from| ClockJump { to: newest, from }))
     }
 
     /// The time of the newest version of an object, which is ahead, that is not after `now`.
@@ -312,7 +350,7 @@ impl Trim<'_> {
     /// Compacts the selected segments, in turn. Returns the reason if it ended early.
     fn run(mut self, compacted: &mut Compacted, progress: Progress<'_>) -> Result<Option<Early>> {
         let early = self.selected(compacted, progress);
-        compacted.ages_from = self.ages_from;
+        (compacted.ages_from, compacted.jump) = (self.ages_from, self.jump);
         early
     }
 
@@ -456,15 +494,18 @@ impl Trim<'_> {
         self.inner.heed(measured)
     }
 
-    /// Closes the open segment, if there is room for the next and for a pack; returns the missing
-    /// room otherwise. A log without room for a new segment accepts no more appends. The new one
-    /// takes as much as there is, up to a step of its growth, but not the room of the pack.
+    /// Closes the open segment, if there is room for the next, for a pack, and for what others
+    /// commit meanwhile, which are groups as large as the largest so far; returns the missing room
+    /// otherwise. A log without room for a new segment, or for a group, accepts no more appends.
+    /// The new segment takes as much as there is, up to a step of its growth, but not the room of
+    /// the pack.
     fn close(&mut self, open: u32) -> Result<Option<Early>> {
         let (inner, log) = (self.inner, &self.inner.log);
         log.wait_durable(log.tail().end)?;
+        let beside = CLOSE_BYTES + CLOSE_GROUPS * log.group_bytes_largest();
         let close = |bytes| {
             let segments = log.segments();
-            let closed = segments.keeping_room(bytes, CLOSE_BYTES, || inner.restate_retention());
+            let closed = segments.keeping_room(bytes, beside, || inner.restate_retention());
             inner.heed(closed)
         };
         // No pack is twice as large as its segment.
@@ -476,7 +517,7 @@ impl Trim<'_> {
             return Ok(None);
         }
         let error = Error::from(ErrorKind::Full).at(inner.directory.log());
-        Ok(Some(Early { error, room_needed: Some(bytes + CLOSE_BYTES) }))
+        Ok(Some(Early { error, room_needed: Some(bytes + beside) }))
     }
 
     /// Goes through the frames of a segment, each with its header and, when something of it is
@@ -573,7 +614,9 @@ impl Trim<'_> {
             Ages::FromRecord(now) => {
                 // A version that a crash would undo is no evidence of the time.
                 self.inner.log.wait_durable(self.inner.log.tail().end)?;
-                self.store.newest_time(now)?
+                let newest = self.store.newest_time(now, now)?.unwrap_or_default();
+                self.jump = self.store.jump_to(newest)?;
+                if self.jump.is_some() { Time::MIN } else { newest }
             }
         };
         Ok(*self.ages_from.insert(from))

@@ -93,14 +93,16 @@ impl Made {
 impl Author {
     /// A new object, and its genesis.
     pub(crate) fn new(seed: u64) -> (Author, Made) {
+        Author::at(seed, 0)
+    }
+
+    /// A new object, whose genesis is this much later than others'.
+    pub(crate) fn at(seed: u64, later: u64) -> (Author, Made) {
         let mut rng = StdRng::seed_from_u64(seed);
         let base = Arc::new(base());
         let request = Request::Create { salt: rng.random(), arguments: Vec::new() };
-        let input = Input {
-            request,
-            time: Time::from_millis(START + rng.random_range(0..1000)),
-            credential: None,
-        };
+        let time = Time::from_millis(START + later + rng.random_range(0..1000));
+        let input = Input { request, time, credential: None };
         let globals = base.globals().to_vec();
         let image = Image::new(base);
         let tree = Tree::of(&image);
@@ -173,6 +175,15 @@ impl Author {
         self.commit(image, &indices, time.as_millis(), &effects)
     }
 
+    /// The next version, at some time: one byte of one page changes.
+    pub(crate) fn step_at(&mut self, time: u64) -> Made {
+        let mut page = *self.image.page(0);
+        page[self.rng.random_range(0..PAGE_BYTES)] = self.rng.random();
+        let bytes = self.image.bytes_count();
+        let image = self.image.step(bytes, vec![(0, Arc::new(page))]).unwrap();
+        self.commit(image, &[0], time, &Effects::default())
+    }
+
     /// The next version, of the other code: some pages differ from its base image.
     pub(crate) fn upgrade(&mut self) -> Made {
         let (code, base) = match self.code == CODE {
@@ -210,12 +221,7 @@ impl Author {
 
     /// The next version: one byte of one page changes.
     pub(crate) fn touch(&mut self) -> Made {
-        let mut page = *self.image.page(0);
-        page[self.rng.random_range(0..PAGE_BYTES)] = self.rng.random();
-        let bytes = self.image.bytes_count();
-        let image = self.image.step(bytes, vec![(0, Arc::new(page))]).unwrap();
-        let time = self.head.header.time;
-        self.commit(image, &[0], time.as_millis(), &Effects::default())
+        self.step_at(self.head.header.time.as_millis())
     }
 
     /// The next version: nothing changes, and messages are sent.

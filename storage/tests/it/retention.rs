@@ -6,7 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::Duration;
 
-use continuant_storage::{ErrorKind, LineageEntry, Options, Retention, Store};
+use continuant_storage::{Ages, ClockJump, ErrorKind, LineageEntry, Options, Retention, Store};
 use object::hash::ObjectId;
 use object::memory::{Memory, Tree};
 use object::time::Time;
@@ -243,6 +243,57 @@ fn history_of_the_last_hour_is_kept() {
     assert!(matches!(error.kind(), ErrorKind::Pruned { seq: 0, .. }), "{error}");
     assert_eq!(error.object(), Some(id));
     known(&store, authors[2].head.id, 0..authors[2].head.header.seq);
+}
+
+/// Regression: one version that was stamped by a clock a year ahead made all other history old.
+#[test]
+fn a_version_from_a_clock_that_jumped_ahead_lets_nothing_go_by_age() {
+    const DAY: u64 = 24 * 60 * 60 * 1000;
+    // Versions on these days, the newest last; whether that is a jump.
+    let cases: [(&[u64], bool); 7] = [
+        (&[0, 365], true),
+        (&[0, 1, 2, 3, 365, 366, 371], true),
+        (&[0, 364, 372], false),
+        (&[0, 366, 374, 379], false),
+        (&[0, 352, 365], false),
+        (&[0, 350, 359, 365], true),
+        // Nothing is older than a week: the database is new.
+        (&[359, 362, 365], false),
+    ];
+    for (days, is_jump) in cases {
+        let directory = TempDir::new().unwrap();
+        let store = small().open(directory.path().join("db")).unwrap();
+        let (mut author, genesis) = Author::at(1, days[0] * DAY);
+        append(&store, &[genesis], &[]).unwrap();
+        let start = author.head.header.time;
+        let at = |day: u64| start + (day - days[0]) * DAY;
+        // The newest version is another object's.
+        let (newest, others) = days.split_last().unwrap();
+        for day in others {
+            (0..60).for_each(|_| append(&store, &[author.step_at(at(*day))], &[]).unwrap());
+        }
+        let (_, late) = Author::at(2, newest * DAY);
+        append(&store, &[late], &[]).unwrap();
+        store.set_retention(None, Retention::Age(DAY / 2)).unwrap();
+        let now = at(*newest) + 30 * DAY;
+        let compacted = store.compact_all(now, |_, _| {}).unwrap();
+        assert_eq!(compacted.jump.is_some(), is_jump, "{days:?}: {compacted:?}");
+        match compacted.jump {
+            Some(ClockJump { from, to }) => {
+                assert_eq!((compacted.ages_from, compacted.trimmed_count), (Some(0), 0));
+                let least = days.iter().rfind(|&&day| day + 7 <= *newest).unwrap();
+                let days = |time: u64| (time - start + DAY / 2) / DAY + days[0];
+                assert_eq!((days(from), days(to)), (*least, *newest));
+                known(&store, author.head.id, 0..author.head.header.seq + 1);
+            }
+            None => assert!(compacted.trimmed_count > 0, "{days:?}: {compacted:?}"),
+        }
+        // On request, ages are counted from the clock.
+        let compacted = store.compact_all(Ages::FromClock(now), |_, _| {}).unwrap();
+        assert_eq!(compacted.trimmed_count > 0, is_jump, "{days:?}: {compacted:?}");
+        assert!(store.version(author.head.id, 1).is_err());
+        assert_sound(&store);
+    }
 }
 
 #[test]

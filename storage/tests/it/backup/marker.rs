@@ -207,6 +207,42 @@ fn a_marker_is_made_again_after_any_kill() {
     assert!(killed_count > 10, "{killed_count} kills");
 }
 
+/// Regression: a marker that another process had made again, and locked, was replaced by one more,
+/// so that two could write the same log.
+#[test]
+fn a_marker_is_made_again_by_one_process_at_a_time() {
+    let backed = Backed::new(8);
+    for (what, harm) in [HARMS[0], HARMS[5]] {
+        let lone = backed.harmed(harm);
+        fs::remove_file(lone.join("backup.witness")).unwrap();
+        let (found, other) = std::sync::mpsc::channel();
+        let (path, staged) = (lone.clone(), lone.join("continuant.db.mended.tmp"));
+        backed.disk.meanwhile(staged.clone(), 0, move || {
+            let repaired = small().repair(&path, None, |_, _| {});
+            found.send(repaired.and_then(|_| small().open(&path))).unwrap();
+        });
+        let watched = || small().disk(Arc::new(backed.disk.clone()));
+        let repaired = watched().repair(&lone, None, |_, _| {});
+        assert!(!backed.disk.is_left(), "{what}: the other process did its work");
+        match (repaired, other.recv().unwrap()) {
+            // Nothing can be locked that is not there: the other was first, and has it open.
+            (Err(late), Ok(first)) => {
+                assert_eq!((what, late.kind()), ("gone", &ErrorKind::Locked));
+                let third = small().open(&lone).unwrap_err();
+                assert_eq!(third.kind(), &ErrorKind::Locked, "{what}");
+                drop(first);
+            }
+            (Ok(first), Err(late)) => {
+                assert_eq!((what, late.kind()), ("another id", &ErrorKind::Locked));
+                assert!(first.marker_made);
+            }
+            both => panic!("{what}: {both:?}"),
+        }
+        assert!(!staged.exists(), "{what}");
+        assert_eq!(heads_at(&lone), heads(&backed.store), "{what}");
+    }
+}
+
 /// Regression: a backup that somebody read, or another one brought up to date, was not waited for.
 #[test]
 fn the_lock_of_a_backup_is_waited_for_as_long_as_the_option_says() {
