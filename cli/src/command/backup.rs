@@ -11,12 +11,13 @@ use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::table::grouped;
 use crate::target::Target;
-use crate::{moment, progress};
+use crate::{aside, moment, progress};
 
 /// Bring a backup up to date; make it when the directory is missing or empty
 ///
 /// Copies only the part that the backup does not have. What retention dropped from the database
-/// goes from the backup too: no restore has it any more. Verifies the part that it has, a portion
+/// goes from the backup too: no restore has it any more, and a note says how many versions that
+/// are. Verifies the part that it has, a portion
 /// in each backup; a damaged portion is copied again, and reported with exit code 4. `restore`
 /// makes a database of the backup again.
 #[derive(Debug, Args)]
@@ -42,6 +43,14 @@ impl Backup {
             printer
                 .done(format!("the backup {to}, up to {end}"), json!({ "backup": to, "end": end }));
             self.print(&report, printer)?;
+            if report.trimmed_count > 0 {
+                let versions = grouped(report.trimmed_count);
+                let message = format!(
+                    "the backup had {versions} versions whole of which it has the headers alone \
+                     now, as the database since a compaction: no restore has them any more"
+                );
+                aside::note(printer, "versions-dropped", &message);
+            }
             match report.mended.len() {
                 0 => Ok(()),
                 count => Err(Failure::damaged(
@@ -76,6 +85,7 @@ impl Backup {
                 "objects": contents.object_count,
                 "versions": contents.version_count,
                 "refusals": contents.refusal_count,
+                "versions_dropped": report.trimmed_count,
                 "verified_bytes": report.verified_bytes,
                 "verified": moment::json(report.verified),
                 "mended": report.mended.iter().map(Mended::to_string).collect::<Vec<_>>(),

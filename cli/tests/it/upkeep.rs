@@ -246,6 +246,19 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothin
     terminal.run("retain visits --versions 1").done();
     terminal.run("compact --all").done();
     terminal.run("backup trimmed").done();
+    // A backup that had them says what it has no more, once.
+    std::fs::create_dir_all(terminal.path("again/log")).unwrap();
+    for name in ["continuant.db", "backup.witness", "log/00000001.log"] {
+        let (from, to) = (format!("whole/{name}"), format!("again/{name}"));
+        std::fs::copy(terminal.path(&from), terminal.path(&to)).unwrap();
+    }
+    let followed = terminal.run("backup again");
+    let dropped = json(&terminal, "show visits")["seq"].as_u64().unwrap();
+    let told = format!("note: the backup had {dropped} versions whole of which it has the headers");
+    assert!(followed.code == Some(0) && followed.stderr.starts_with(&told), "{followed:?}");
+    assert_eq!(json(&terminal, "backup whole")["versions_dropped"], dropped);
+    assert_eq!(json(&terminal, "backup whole")["versions_dropped"], 0);
+    assert_eq!(terminal.run("backup whole").stderr, "");
     let restored = terminal.run(&format!("restore trimmed --db two --until {then}"));
     assert_eq!(restored.code, Some(4), "{}", restored.stdout);
     let told =

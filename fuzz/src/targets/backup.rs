@@ -13,19 +13,22 @@
 //! restored all the same, and the next backup makes the marker again, also when the power is cut.
 
 use continuant::Time;
+use object::hash::VersionHash;
 use rand::RngExt;
 use rand::rngs::StdRng;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use storage::{
-    Error, ErrorKind, ObjectInfo, Options, Position, Report, Restoring, Retention, Store, Until,
+    Direction, Error, ErrorKind, ObjectInfo, Options, Position, Report, Restoring, Retention,
+    Store, Until,
 };
 
 use crate::disk::volume::{Change, NameChange, Node, Operation, Volume};
 use crate::disk::{Leaves, SimulatedDisk};
 use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::source;
-use crate::outcome::{Outcome, hold, must};
+use crate::outcome::{Outcome, equal, hold, must};
 use crate::tally::Tally;
 use crate::targets::storage_model::model::Model;
 use crate::targets::storage_model::{append, compare, draft, patient};
@@ -80,6 +83,20 @@ fn options(disk: &SimulatedDisk) -> Options {
     patient().disk(Arc::new(disk.clone()))
 }
 
+/// Returns the versions of which the backup has more than their headers.
+fn whole(disk: &SimulatedDisk) -> Result<BTreeSet<VersionHash>, String> {
+    let found = must("opening the backup", options(disk).read_only(true).open(BACKUP))?;
+    let mut whole = BTreeSet::new();
+    for info in must("listing the backup", found.list(None, usize::MAX))? {
+        let versions = found.versions(info.id, 0..info.seq + 1, Direction::Forward);
+        for version in must("the versions", versions)? {
+            let version = must("a version", version)?;
+            whole.extend(version.payloads().map(|_| version.hash()));
+        }
+    }
+    Ok(whole)
+}
+
 impl Run<'_> {
     fn append(&mut self, store: &Store) -> Outcome {
         for _ in 0..self.rng.random_range(0..25) {
@@ -105,10 +122,15 @@ impl Run<'_> {
 
     /// Backs up, and again with the power cut at each operation.
     fn back_up(&mut self, store: &Store, disk: &SimulatedDisk) -> Outcome {
+        let before = if self.had.is_some() { whole(disk)? } else { BTreeSet::new() };
         disk.take_trace();
         let mut volume = disk.volume();
-        let end = must("backing up", store.backup(BACKUP, |_, _| {}))?.end;
-        let trace = disk.take_trace();
+        let report = must("backing up", store.backup(BACKUP, |_, _| {}))?;
+        let (end, trace) = (report.end, disk.take_trace());
+        let after = whole(disk)?;
+        let dropped = before.difference(&after).count() as u64;
+        equal("versions that retention took from the backup", &dropped, &report.trimmed_count)?;
+        self.tally.add("versions taken from backups", dropped);
         for (index, operation) in trace.iter().enumerate() {
             if !matches!(operation, Operation::Mark(_) | Operation::DropCache(_)) {
                 let outcome = self.point(&volume);

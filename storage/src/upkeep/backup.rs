@@ -66,6 +66,9 @@ pub struct BackupReport {
     pub written_bytes: u64,
     /// The backup's content.
     pub contents: Contents,
+    /// The versions that the backup had whole, and has with their headers alone from now on, since
+    /// a compaction of the database dropped the rest.
+    pub trimmed_count: u64,
     /// The bytes of its earlier content that were read and verified, beside its last segment.
     pub verified_bytes: u64,
     /// A time at or after which all of it was verified; none when unknown.
@@ -175,13 +178,15 @@ impl Store {
         if is_new {
             target.finish()?;
         }
-        let Copied { bytes, new_bytes, written_bytes, verified_bytes, mended, .. } = copied;
+        let Copied { bytes, new_bytes, written_bytes, verified_bytes, .. } = copied;
+        let Copied { trimmed_count, mended, .. } = copied;
         let report = BackupReport {
             end,
             bytes,
             new_bytes,
             written_bytes,
             contents,
+            trimmed_count,
             verified_bytes,
             verified,
             mended,

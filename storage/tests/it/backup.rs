@@ -5,6 +5,7 @@ pub(crate) mod disk;
 mod marker;
 mod races;
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::ops::ControlFlow;
 use std::os::unix::fs::FileExt;
@@ -14,8 +15,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use continuant_storage::{
-    Backup, BackupReport, CapsuleReader, Contents, ErrorKind, ObjectInfo, Options, Position,
-    PrunedObject, Restoring, Result, Retention, Store, Until, WitnessedBy,
+    Backup, BackupReport, CapsuleReader, Contents, Direction, ErrorKind, ObjectInfo, Options,
+    Position, PrunedObject, Restoring, Result, Retention, Store, Until, WitnessedBy,
 };
 use object::commit::Commit;
 use object::hash::ObjectId;
@@ -1258,12 +1259,25 @@ fn a_backup_follows_what_retention_does() {
     }
 }
 
+/// Returns the versions of which a backup has more than their headers.
+fn whole(path: &Path) -> BTreeSet<String> {
+    let store = small().read_only(true).open(path).unwrap();
+    let mut whole = BTreeSet::new();
+    for info in store.list(None, usize::MAX).unwrap() {
+        for version in store.versions(info.id, 0..info.seq + 1, Direction::Forward).unwrap() {
+            let version = version.unwrap();
+            whole.extend(version.payloads().map(|_| version.hash().to_string()));
+        }
+    }
+    whole
+}
+
 fn follow_retention(seed: u64) {
     let directory = TempDir::new().unwrap();
     let (path, to) = (directory.path().join("db"), directory.path().join("backup"));
     let mut fleet = Fleet::new(seed);
     let mut store = small().open(&path).unwrap();
-    let mut packed = 0;
+    let (mut packed, mut had) = (0, BTreeSet::new());
     for round in 0..12 {
         for _ in 0..fleet.rng.random_range(0..20) {
             fleet.append(&store);
@@ -1278,7 +1292,11 @@ fn follow_retention(seed: u64) {
         let report = backup(&store, &to).unwrap();
         assert_eq!(report.end, end(&store));
         assert_eq!(heads_at(&to), heads(&store), "round {round}");
-        assert_eq!(backup(&store, &to).unwrap().written_bytes, 0);
+        let has = whole(&to);
+        assert_eq!(report.trimmed_count, had.difference(&has).count() as u64, "round {round}");
+        had = has;
+        let again = backup(&store, &to).unwrap();
+        assert_eq!((again.written_bytes, again.trimmed_count), (0, 0));
         drop(store);
         assert!(log_files(&to) == log_files(&path), "round {round}: it has the same files");
         store = small().open(&path).unwrap();

@@ -21,6 +21,7 @@ use crate::log::pack::writer::PackWriter;
 use crate::log::scan::{Next, Scan};
 use crate::log::segment::{FIRST, Segment, Segments, Tail};
 use crate::log::{file, frame, pack, scan, segment};
+use crate::record::{Record, records};
 use crate::upkeep::backup::passage::Passage;
 use crate::upkeep::backup::staged;
 use crate::upkeep::backup::staged::File;
@@ -86,6 +87,8 @@ pub(super) struct Copied {
     pub(super) verified_bytes: u64,
     /// The segment to verify next; none when the last was reached.
     pub(super) verify_next: Option<u32>,
+    /// Versions that the target had whole, and has with their headers alone now.
+    pub(super) trimmed_count: u64,
     /// Files that were not as they were written.
     pub(super) mended: Vec<Mended>,
 }
@@ -380,6 +383,7 @@ impl<'a> LogCopy<'a> {
         match self.source.segment(number)? {
             Segment::Plain(file) => self.plain(number, &*file, short),
             Segment::Packed(pack) => {
+                self.copied.trimmed_count += self.trimmed_count(number)?;
                 if !self.source.exists(number + 1)? || self.limit_in(number).is_some() {
                     return self.cut(number, &pack, short);
                 }
@@ -389,6 +393,36 @@ impl<'a> LogCopy<'a> {
                 Ok(Tail { end, last: Position::NONE, check })
             }
         }
+    }
+
+    /// Returns how many versions of a segment the target has whole and the source with their
+    /// headers alone: what retention takes from the target when it gets the pack. Of a segment that
+    /// is damaged there, those before the damage count.
+    fn trimmed_count(&self, number: u32) -> Result<u64> {
+        if !self.there.exists(number)? {
+            return Ok(0);
+        }
+        let start = Tail::of_segment(number, self.source.header(number)?.previous);
+        let whole = |segments, until| -> Result<(u64, Position)> {
+            let mut scan = Scan::new(segments, self.seal, start);
+            let (mut count, mut end) = (0, start.end);
+            loop {
+                let frame = match scan.next() {
+                    Ok(Next::Frame(frame)) if frame.position < until => frame,
+                    Err(error) if !error.is_of_bytes() => return Err(error),
+                    _ => return Ok((count, end)),
+                };
+                end = scan.tail().end;
+                for record in records(&frame.body) {
+                    if let Record::Version(version) = record? {
+                        count += u64::from(version.decode(frame.position)?.payloads.is_some());
+                    }
+                }
+            }
+        };
+        let (had, until) = whole(&self.there, Position::new(number + 1, 0))?;
+        let (left, _) = whole(self.source, until)?;
+        Ok(had.saturating_sub(left))
     }
 
     fn plain(&mut self, number: u32, file: &dyn DiskFile, short: Short<'_>) -> Result<Tail> {
