@@ -47,7 +47,8 @@ pub(crate) struct Arguments {
     #[arg(long, global = true, value_name = "DIR")]
     pub(crate) db: Option<PathBuf>,
 
-    /// Wait this long for another process that has the database open, such as 30s or 5m
+    /// Wait this long for another process that has the database open, such as 30s or 5m; while a
+    /// command waits to write, commands that read and come later wait behind it
     #[arg(
         long,
         global = true,

@@ -221,8 +221,8 @@ impl<'a> History<'a> {
         Ok(std::iter::from_fn(move || {
             let number = refusals.left();
             let refusal = refusals.next()?;
-            debug_assert!(number > 0, "refusals are counted from 1");
             let entry = refusal.and_then(|refusal| {
+                assert!(number > 0, "the store numbers the refusals that it gives from 1");
                 let known = behind.filter(|behind| behind.parent == refusal.parent);
                 let Behind { under, .. } = match known {
                     Some(known) => known,

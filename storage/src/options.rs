@@ -89,7 +89,8 @@ impl Options {
     }
 
     /// Sets how long opening waits for another process that has the database open, before it fails
-    /// with [`Locked`](crate::ErrorKind::Locked). Default: not at all.
+    /// with [`Locked`](crate::ErrorKind::Locked). While an opening waits to write, later ones to
+    /// read wait behind it, so that readers that overlap do not keep it out. Default: not at all.
     pub fn lock_wait(mut self, wait: Duration) -> Options {
         self.lock_wait = wait;
         self

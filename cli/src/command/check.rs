@@ -21,7 +21,7 @@ use crate::{moment, progress, stop};
 /// these passes. A repair rebuilds the index from the log, and the marker if it is lost. It first
 /// compares the log with the old index: if the log has lost something, it prints the loss, with
 /// exit code 4, and changes nothing unless --accept-loss repeats the printed loss. An accepted loss
-/// stays on record. A repair that a signal stops leaves the index as it was.
+/// stays on record, and may be accepted again: then there is nothing left to accept. A repair that a signal stops leaves the index as it was.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Make the index anew from the log first: the log is the truth
@@ -99,6 +99,7 @@ impl Check {
         })?;
         match (self.accept_loss, &repaired.compared) {
             (None, _) | (_, Compared::Lost(_)) => Ok(repaired),
+            _ if repaired.accepted_before.is_some() => Ok(repaired),
             (Some(token), compared) => {
                 let why = compared_words(compared);
                 let message =
@@ -132,7 +133,11 @@ fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
     let compared = compared_words(&repaired.compared);
     let marker = repaired.marker_made.then(|| "made again".to_string());
     let marker = marker.map(|made| ("marker", made));
-    marker.into_iter().chain([("compared", compared)]).collect()
+    let before = repaired.accepted_before.as_ref().map(|loss| {
+        let accepted = format!("accepted before, at {}", loss_line(loss));
+        ("loss", format!("{accepted}; nothing is left to accept"))
+    });
+    marker.into_iter().chain([("compared", compared)]).chain(before).collect()
 }
 
 fn document(report: &Report, ahead: Option<Ahead>, repaired: Option<&Repaired>) -> Json {
@@ -169,7 +174,11 @@ fn repair_document(repaired: &Repaired) -> Json {
         Compared::NoIndex => "no-index",
         _ => "unreadable",
     };
-    json!({ "compared": compared, "marker_made": repaired.marker_made })
+    json!({
+        "compared": compared,
+        "marker_made": repaired.marker_made,
+        "accepted_before": repaired.accepted_before.as_ref().map(loss_document),
+    })
 }
 
 fn doubtful(DoubtfulName { name, object, other }: &DoubtfulName) -> Json {

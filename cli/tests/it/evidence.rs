@@ -70,6 +70,13 @@ fn a_repair_tells_what_the_log_has_lost_and_goes_on_when_that_is_accepted() {
         let repaired = terminal.run(&line).done();
         assert!(repaired.contains("the loss was accepted"), "{repaired}");
         assert!(repaired.contains("lost before"), "{repaired}");
+        // Regression: accepted once more, it was no loss, with exit code 5.
+        let once_more = terminal.run(&line).done();
+        assert!(once_more.contains("nothing is left to accept"), "{once_more}");
+        let once_more = terminal.run(&format!("{line} --json")).done();
+        let once_more: Value = serde_json::from_str(&once_more).unwrap();
+        assert_eq!(once_more["repair"]["compared"], "whole");
+        assert_eq!(once_more["repair"]["accepted_before"]["versions"], versions);
         // The loss stays on record: in checks and lists, after another repair, in backups.
         fs::remove_file(terminal.path(name).join("index.redb")).unwrap();
         let again = terminal.run(&format!("check --repair --db {name} --json")).done();

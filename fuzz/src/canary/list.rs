@@ -564,6 +564,27 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
+        "ranges that exclude each other",
+        "policy_parse",
+        "policy/src/cedar/contradiction.rs",
+        "self.exclude |= ⟦range.is_empty()⟧;",
+        "false",
+    ),
+    canary(
+        "a condition and its negation",
+        "policy_parse",
+        "policy/src/cedar/contradiction.rs",
+        "Some((_, was)) => self.exclude |= ⟦*was != is⟧,",
+        "false",
+    ),
+    canary(
+        "the last number of a range",
+        "admission_differential",
+        "policy/src/cedar/contradiction.rs",
+        "        ⟦ends.0 > ends.1⟧\n",
+        "ends.0 >= ends.1",
+    ),
+    canary(
         "attributes that no step has",
         "policy_parse",
         "policy/src/cedar/lint.rs",
@@ -605,6 +626,13 @@ pub const CANARIES: &[Canary] = &[
         "storage/src/upkeep/compaction.rs",
         "if ⟦!is_sent⟧ || self.unread.contains(&frame.position) {",
         "false",
+    ),
+    canary(
+        "the jump of a clock",
+        "storage_model",
+        "storage/src/upkeep/compaction.rs",
+        "self.jump = ⟦self.store.jump_to(newest)?⟧;",
+        "None",
     ),
     canary(
         "outboxes on request",
@@ -727,6 +755,13 @@ pub const CANARIES: &[Canary] = &[
         "storage/src/upkeep/backup/restore.rs",
         "known.filter(|_| ⟦survey.is_cut⟧ && what.accept_end != Some(end))",
         "false",
+    ),
+    canary(
+        "what retention takes from a backup",
+        "backup",
+        "storage/src/upkeep/backup/copy.rs",
+        "self.copied.trimmed_count += ⟦self.trimmed_count(number)?⟧;",
+        "0",
     ),
     canary(
         "a backup that ends with a pack",

@@ -18,6 +18,7 @@ use object::refusal::Refusal;
 use object::time::Time;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::damaged;
 use crate::read::version::{CompleteCommit, StoredCommit, read_commit, read_refusal};
 use crate::record::link::{Link, RefusalLink};
 use crate::rows::row::Row;
@@ -251,7 +252,11 @@ impl Iterator for Refusals<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let link = self.next.take()?;
-        self.left = self.left.saturating_sub(1);
+        let Some(left) = self.left.checked_sub(1) else {
+            let (expected, found) = ("no refusal before the first", "one");
+            return Some(Err(damaged(link.position, expected, found)));
+        };
+        self.left = left;
         let stored = match read_refusal(&self.inner.log, link) {
             Ok(stored) if stored.refusal.seq < self.seq_min => return None,
             stored => stored,
@@ -411,4 +416,33 @@ impl Iterator for Lineage<'_> {
 
 fn link(stored: &StoredCommit) -> Link {
     Link { hash: stored.hash(), position: stored.position() }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::options::Options;
+
+    /// Regression: a chain of more refusals than its object counts stopped a debug build.
+    #[test]
+    fn more_refusals_than_are_counted_are_damage() {
+        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2");
+        let store = Options::new().read_only(true).open(fixture).expect("it opens");
+        let objects = store.list(None, 10).expect("they are listed");
+        let object = objects.iter().find(|info| info.refusal_count > 0).expect("one was refused");
+        let count = object.refusal_count;
+        for counted in 0..=count {
+            let mut refusals = store.refusals(object.id).expect("it is there");
+            assert_eq!(refusals.left(), count);
+            refusals.left = counted;
+            let given: Vec<Result<Refusal>> = refusals.collect();
+            let whole = given.iter().filter(|refusal| refusal.is_ok()).count() as u64;
+            assert_eq!((whole, given.len() as u64), (counted, count.min(counted + 1)));
+            if let Some(Err(error)) = given.last() {
+                assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
+            }
+        }
+    }
 }

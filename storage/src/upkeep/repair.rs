@@ -39,6 +39,7 @@ use crate::record::{Body, Record, records};
 use crate::rows::heads::Heads;
 use crate::rows::index::{Covered, Index, Reading};
 use crate::rows::row::Row;
+use crate::store::Inner;
 use crate::upkeep::progress::{GoesOn, Progress};
 use crate::upkeep::recovery;
 use crate::upkeep::recovery::Replayed;
@@ -62,6 +63,8 @@ pub struct Repaired {
     pub marker_made: bool,
     /// The result of comparing the log with the old index.
     pub compared: Compared,
+    /// The loss that was to be accepted, when an earlier repair did that.
+    pub accepted_before: Option<RecordedLoss>,
 }
 
 /// The result of comparing a log with the old index.
@@ -146,8 +149,24 @@ fn repair(
     let compared = made?;
     keep_file(&**disk, &directory.index())?;
     drop(directory);
-    options.clone().existing(true).open(path)?.close()?;
-    Ok(Repaired { marker_made, compared })
+    let store = options.clone().existing(true).open(path)?;
+    let accepted_before = match (&compared, accepted) {
+        (Compared::Lost(_), _) | (_, None) => None,
+        (_, Some(accepted)) => recorded(store.inner(), accepted.token),
+    };
+    store.close()?;
+    Ok(Repaired { marker_made, compared, accepted_before })
+}
+
+/// Returns the loss on record that has this token, as far as the log can be read.
+fn recorded(inner: &Inner, token: LossToken) -> Option<RecordedLoss> {
+    let (segments, seal) = (inner.log.segments(), inner.log.seal());
+    let losses = inner.heads.lock().losses().to_vec();
+    losses.into_iter().find(|known| {
+        // The log ended before the frame that records the loss.
+        let tail = scan::before(segments, seal, known.position).ok().flatten();
+        tail.is_some_and(|tail| Lost::new(known.loss, tail.check, Vec::new()).token == token)
+    })
 }
 
 fn remove(disk: &dyn Disk, path: &Path) -> Result<()> {

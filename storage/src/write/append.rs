@@ -141,7 +141,7 @@ impl Store {
         let (pushed, recent_count) = self.push(append, Box::new(done))?;
         let position = pushed.position;
         drop(pushed);
-        self.relieve(recent_count);
+        self.inner().catch_up(recent_count);
         Ok(position)
     }
 
@@ -159,7 +159,7 @@ impl Store {
     pub fn commit(&self, append: &Append<'_>) -> Result<Position> {
         let (pushed, recent_count) = self.push(append, Box::new(drop))?;
         let position = pushed.commit()?;
-        self.relieve(recent_count);
+        self.inner().catch_up(recent_count);
         Ok(position)
     }
 
@@ -184,14 +184,6 @@ impl Store {
             done(Err(error.clone()));
             error
         })
-    }
-
-    /// Writes the index when it is behind. A failure does not affect the frame, which has its
-    /// place.
-    fn relieve(&self, recent_count: usize) {
-        if let Err(error) = self.inner().relieve(recent_count) {
-            tracing::error!(%error, "writing the index");
-        }
     }
 }
 

@@ -54,6 +54,6 @@ impl Inner {
         let is_there = |heads: &Heads| heads.dead(id).is_none_or(|known| known.is_some());
         let (dead, heads) = self.look_up(look, |_, heads| is_there(heads))?;
         let changes = Changes { dead: Some(dead), ..Changes::default() };
-        self.push_event(heads, Event::Taken(Taking { id, fate }), changes).map(drop)
+        self.record_event(heads, Event::Taken(Taking { id, fate }), changes)
     }
 }

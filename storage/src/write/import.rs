@@ -258,8 +258,11 @@ impl Inner {
         let mut changes = Changes::of_row(drafted);
         changes.events.extend(event);
         let pushed = self.push(&mut heads, &body, hash, changes, Box::new(drop));
+        let recent_count = heads.recent_count();
         drop(heads);
-        pushed.map(drop).map_err(|(error, _)| error)
+        drop(pushed.map_err(|(error, _)| error)?);
+        self.catch_up(recent_count);
+        Ok(())
     }
 
     /// Checks that a name can be bound to an object, which may be here already.

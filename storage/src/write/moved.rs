@@ -34,7 +34,7 @@ impl Inner {
         if drafted.after.moved == moved {
             return Ok(false);
         }
-        self.push_event(heads, Event::Moved(id, moved), Changes::of_row(drafted))?;
+        self.record_event(heads, Event::Moved(id, moved), Changes::of_row(drafted))?;
         Ok(true)
     }
 }

@@ -331,7 +331,7 @@ impl Inner {
         let heads = self.heads.lock();
         let Some(place) = next(heads.outbox(name)) else { return Ok(false) };
         let mark = OutboxMark { name: name.to_string(), place };
-        self.push_event(heads, Event::Outbox(mark), Changes::default())?;
+        self.record_event(heads, Event::Outbox(mark), Changes::default())?;
         Ok(true)
     }
 

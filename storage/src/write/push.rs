@@ -107,19 +107,43 @@ impl Inner {
         Ok(pushed)
     }
 
-    /// Pushes a frame of one event; `changes` has what the event changes. Unlocks the heads.
+    /// Pushes a frame of one event, as [`push_event`](Inner::push_event) does, and writes the index
+    /// when it is behind.
+    pub(super) fn record_event<'a>(
+        &self,
+        heads: LockedHeads<'_>,
+        event: Event<'a>,
+        changes: Changes<'a>,
+    ) -> Result<()> {
+        let (pushed, recent_count) = self.push_event(heads, event, changes)?;
+        drop(pushed);
+        self.catch_up(recent_count);
+        Ok(())
+    }
+
+    /// Writes the index when it is behind. A failure does not affect the frame that was pushed,
+    /// which has its place.
+    pub(super) fn catch_up(&self, recent_count: usize) {
+        if let Err(error) = self.relieve(recent_count) {
+            tracing::error!(%error, "writing the index");
+        }
+    }
+
+    /// Pushes a frame of one event, and counts the rows that wait for the index then; `changes` has
+    /// what the event changes. Unlocks the heads.
     pub(super) fn push_event<'a>(
         &self,
         mut heads: LockedHeads<'_>,
         event: Event<'a>,
         mut changes: Changes<'a>,
-    ) -> Result<Pushed<'_>> {
+    ) -> Result<(Pushed<'_>, usize)> {
         let mut body = Body::default();
         body.event(&event);
         changes.events.push(event);
         let hash = blake3::hash(&body.0);
         let pushed = self.push(&mut heads, &body, hash, changes, Box::new(drop));
-        pushed.map_err(|(error, _)| error)
+        let pushed = pushed.map_err(|(error, _)| error)?;
+        Ok((pushed, heads.recent_count()))
     }
 }
 
@@ -188,21 +212,50 @@ mod tests {
     use super::*;
     use crate::options::Options;
     use crate::record::retention::Retention;
+    use crate::store::Store;
 
-    #[test]
-    fn a_row_that_changes_or_goes_to_the_index_meanwhile_is_looked_up_again() {
+    /// A database with objects, in a directory of its own.
+    fn database() -> tempfile::TempDir {
         let directory = tempfile::tempdir().expect("a directory");
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2");
         std::fs::create_dir(directory.path().join("log")).expect("a directory");
         for file in ["continuant.db", "log/00000001.log"] {
             std::fs::copy(fixture.join(file), directory.path().join(file)).expect("a file");
         }
+        directory
+    }
+
+    /// Looks up the row of an object, while something is done when it was looked at first; returns
+    /// how often it was looked at, the row, and the row in memory then.
+    fn looked_up(
+        store: &Store,
+        id: ObjectId,
+        meanwhile: &dyn Fn(),
+    ) -> (u32, Arc<Row>, Option<Arc<Row>>) {
+        let look_count = Cell::new(0);
+        let look = || {
+            look_count.set(look_count.get() + 1);
+            let row = store.inner().require_row(id)?;
+            if look_count.get() == 1 {
+                meanwhile();
+            }
+            Ok(Drafted::new(id, row))
+        };
+        let (drafted, heads) =
+            store.inner().look_up(look, Drafted::holds).expect("it is looked up");
+        let before = drafted.before.expect("there is an object");
+        (look_count.get(), before, heads.row(&id).cloned())
+    }
+
+    #[test]
+    fn a_row_that_changes_or_goes_to_the_index_meanwhile_is_looked_up_again() {
+        let directory = database();
         let store = Options::new().open(directory.path()).expect("it opens");
         let id = store.list(None, 1).expect("an object")[0].id;
         let nothing = || {};
         let change = || store.set_retention(Some(id), Retention::Versions(3)).expect("a rule");
         let write = || store.checkpoint().expect("the index is written");
-        let meanwhile: [(&str, usize, &dyn Fn()); 5] = [
+        let meanwhile: [(&str, u32, &dyn Fn()); 5] = [
             ("nothing", 1, &nothing),
             ("a change of a row in memory", 2, &change),
             ("the index has it", 2, &write),
@@ -210,20 +263,70 @@ mod tests {
             ("nothing, once more", 1, &nothing),
         ];
         for (what, expected, meanwhile) in meanwhile {
-            let look_count = Cell::new(0);
-            let look = || {
-                look_count.set(look_count.get() + 1);
-                let row = store.inner().require_row(id)?;
-                if look_count.get() == 1 {
-                    meanwhile();
+            let (look_count, row, newest) = looked_up(&store, id, meanwhile);
+            assert_eq!(look_count, expected, "{what}");
+            assert_eq!(newest.expect("it is in memory"), row, "{what}");
+        }
+    }
+
+    #[test]
+    fn a_row_in_the_index_alone_is_looked_up_again_only_when_it_changes() {
+        let directory = database();
+        drop(Options::new().open(directory.path()).expect("it opens"));
+        let rules = [None, Some(Retention::Versions(3)), None];
+        for (at, rule) in rules.into_iter().enumerate() {
+            // Opened again, the store has no row in memory.
+            let store = Options::new().open(directory.path()).expect("it opens");
+            let id = store.list(None, 1).expect("an object")[0].id;
+            let meanwhile = || {
+                store.checkpoint().expect("nothing is left to write");
+                if let Some(rule) = rule {
+                    store.set_retention(Some(id), rule).expect("a rule");
                 }
-                Ok(Drafted::new(id, row))
             };
-            let (drafted, heads) =
-                store.inner().look_up(look, Drafted::holds).expect("it is looked up");
-            assert_eq!(look_count.get(), expected, "{what}");
-            let newest = heads.row(&id).expect("it is in memory");
-            assert_eq!(*newest, drafted.before.expect("there is an object"), "{what}");
+            let (look_count, row, newest) = looked_up(&store, id, &meanwhile);
+            assert_eq!(
+                (look_count, newest.is_some()),
+                match rule {
+                    Some(_) => (2, true),
+                    None => (1, false),
+                }
+            );
+            let expected = (at > 0).then_some(Retention::Versions(3));
+            assert_eq!(row.retention, expected, "the newest row was looked up");
+        }
+    }
+
+    /// Regression: only appends and imports wrote the index when it was behind.
+    #[test]
+    fn whatever_is_put_on_record_the_index_is_written_when_it_is_behind() {
+        type Change = fn(&Store, ObjectId, u64);
+        let changes: [(&str, Change); 4] = [
+            ("an object's rule", |store, id, count| {
+                store.set_retention(Some(id), Retention::Versions(count)).expect("a rule");
+            }),
+            ("the rule", |store, _, count| {
+                store.set_retention(None, Retention::Versions(count)).expect("a rule");
+            }),
+            ("a move", |store, id, count| {
+                assert!(store.set_moved(id, count % 2 == 0).expect("it is moved"));
+            }),
+            ("an outbox", |store, _, count| match count % 2 {
+                0 => drop(store.create_outbox("mail").expect("it is made")),
+                _ => assert!(store.remove_outbox("mail").expect("it is removed")),
+            }),
+        ];
+        for (what, change) in changes {
+            let directory = database();
+            let options = Options::new().threads(false).tail_bytes_max(400);
+            let store = options.open(directory.path()).expect("it opens");
+            let id = store.list(None, 1).expect("an object")[0].id;
+            let mut behind_max = 0;
+            for count in 0..60 {
+                change(&store, id, count);
+                behind_max = behind_max.max(store.unindexed_bytes());
+            }
+            assert!((200..=400).contains(&behind_max), "{what}: {behind_max}");
         }
     }
 }

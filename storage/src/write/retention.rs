@@ -58,7 +58,9 @@ impl Inner {
         let (indexed, heads) = self.look_up(look, |_, _| true)?;
         let rule = heads.retention().unwrap_or(indexed);
         self.log.end_segment();
-        let pushed = self.push_event(heads, Event::Retention(None, rule), Changes::default())?;
+        // The index is not written now: the caller may have left room for no more than this frame.
+        let (pushed, _) =
+            self.push_event(heads, Event::Retention(None, rule), Changes::default())?;
         pushed.commit().map(drop)
     }
 
@@ -70,6 +72,6 @@ impl Inner {
             Ok(Changes { rows, ..Changes::default() })
         };
         let (changes, heads) = self.look_up(look, Changes::hold)?;
-        self.push_event(heads, Event::Retention(object, retention), changes).map(drop)
+        self.record_event(heads, Event::Retention(object, retention), changes)
     }
 }

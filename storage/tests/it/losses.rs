@@ -354,6 +354,46 @@ fn an_index_that_cannot_be_read_tells_nothing_and_that_is_said() {
     assert_eq!(&heads(&small().open(&path).unwrap()), had.last().unwrap());
 }
 
+/// Regression: a repair that was run again as it had been, with the loss that the first one had
+/// accepted, said that there is no such loss.
+#[test]
+fn a_loss_that_was_accepted_may_be_accepted_again() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    let ends = boundaries(&path);
+    cut(&path, ends[ends.len() - 2]);
+    let token = lost(&repair(&path, None).unwrap_err()).token;
+    let first = repair(&path, Some(token)).unwrap();
+    let Compared::Lost(recorded) = first.compared else { panic!("{first:?}") };
+    assert_eq!(first.accepted_before, None);
+    let again = repair(&path, Some(token)).unwrap();
+    assert!(matches!(again.compared, Compared::Whole(_)), "{again:?}");
+    assert_eq!(again.accepted_before, Some(recorded));
+    fs::remove_file(path.join("index.redb")).unwrap();
+    let again = repair(&path, Some(token)).unwrap();
+    assert_eq!((again.compared, again.accepted_before), (Compared::NoIndex, Some(recorded)));
+    // In a pack it is found too, and another token is another loss's.
+    let store = small().open(&path).unwrap();
+    store.compact_all(0, |_, _| {}).unwrap();
+    store.close().unwrap();
+    drop(store);
+    assert_eq!(repair(&path, Some(token)).unwrap().accepted_before, Some(recorded));
+    let other = "0000000000000007".parse().unwrap();
+    assert_eq!(repair(&path, Some(other)).unwrap().accepted_before, None);
+    assert_eq!(repair(&path, None).unwrap().accepted_before, None);
+    // It accepts no other loss.
+    let store = small().open(&path).unwrap();
+    append(&store, &[Author::new(3).1], &[]).unwrap();
+    store.close().unwrap();
+    drop(store);
+    let last = fs::read_dir(path.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let last = last.filter(|file| file.extension().is_some_and(|it| it == "log")).max().unwrap();
+    let bytes = fs::read(&last).unwrap();
+    fs::write(&last, &bytes[..bytes.len() - 1]).unwrap();
+    lost(&repair(&path, Some(token)).unwrap_err());
+}
+
 #[test]
 fn a_marker_that_is_lost_is_made_again_from_the_segments() {
     let directory = TempDir::new().unwrap();
