@@ -37,7 +37,7 @@ use crate::decision::{Decision, Refusal};
 use crate::derived::Derived;
 use crate::facts::{Facts, Principal, Values};
 use crate::profile::{FINDINGS_MAX, unknown_escape};
-use crate::program::Program;
+use crate::program::{Program, Rule};
 
 /// Rules ready to decide.
 #[derive(Debug)]
@@ -410,8 +410,8 @@ fn warning(warning: &ValidationWarning) -> Option<Warning> {
     })
 }
 
-/// Returns the places of the rules that can never hold: the validator says so, none of their actions
-/// has them in its program, or their conditions contradict each other.
+/// Returns the places of the rules that can never hold: the validator says so, none of their
+/// actions has them in its program, or their conditions contradict each other.
 fn never(
     ids: &[String],
     actions: &HashMap<String, Action>,
@@ -423,6 +423,12 @@ fn never(
         warnings.iter().any(of)
     };
     let may_hold = |rule: usize| actions.values().any(|action| action.may_hold(rule));
+    let mut compiled = actions.values().flat_map(|action| &action.program);
+    let is_consistent = |rule: &Rule| !rule.always || !contradicting[rule.id];
+    debug_assert!(
+        compiled.all(|program| program.rules.iter().all(is_consistent)),
+        "the conditions of a rule that always holds do not contradict each other"
+    );
     let rules = ids.iter().enumerate();
     let never =
         rules.filter(|(index, id)| warned(id) || !may_hold(*index) || contradicting[*index]);

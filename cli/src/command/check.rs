@@ -21,7 +21,8 @@ use crate::{moment, progress, stop};
 /// these passes. A repair rebuilds the index from the log, and the marker if it is lost. It first
 /// compares the log with the old index: if the log has lost something, it prints the loss, with
 /// exit code 4, and changes nothing unless --accept-loss repeats the printed loss. An accepted loss
-/// stays on record, and may be accepted again: then there is nothing left to accept. A repair that a signal stops leaves the index as it was.
+/// stays on record, and may be accepted again: then there is nothing left to accept. A repair that
+/// a signal stops leaves the index as it was.
 #[derive(Debug, Args)]
 pub(crate) struct Check {
     /// Make the index anew from the log first: the log is the truth

@@ -256,7 +256,11 @@ fn a_restore_to_a_time_of_which_retention_kept_no_state_says_so_and_makes_nothin
     let dropped = json(&terminal, "show visits")["seq"].as_u64().unwrap();
     let told = format!("note: the backup had {dropped} versions whole of which it has the headers");
     assert!(followed.code == Some(0) && followed.stderr.starts_with(&told), "{followed:?}");
-    assert_eq!(json(&terminal, "backup whole")["versions_dropped"], dropped);
+    let followed = terminal.run("backup whole --json");
+    let told: Value = serde_json::from_str(&followed.stdout).unwrap();
+    assert_eq!(told["versions_dropped"], dropped);
+    let noted: Value = serde_json::from_str(&followed.stderr).unwrap();
+    assert_eq!(noted["note"]["kind"], "versions-dropped");
     assert_eq!(json(&terminal, "backup whole")["versions_dropped"], 0);
     assert_eq!(terminal.run("backup whole").stderr, "");
     let restored = terminal.run(&format!("restore trimmed --db two --until {then}"));

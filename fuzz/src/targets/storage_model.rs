@@ -606,8 +606,8 @@ impl Run {
     }
 }
 
-/// What age means here: the newest time of a version that is not after the clock's, and whether the
-/// times jump before it, as by a wrong clock.
+/// Returns the newest time of a version that is not after the clock's, and whether the times jump
+/// before it, as by a wrong clock.
 fn reference(times: &[u64], now: u64) -> (u64, bool) {
     let until = |last: u64| times.iter().copied().filter(|&time| time <= last).max();
     let newest = until(now).unwrap_or_default();

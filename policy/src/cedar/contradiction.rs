@@ -2,13 +2,13 @@
 //! them.
 //!
 //! A rule is satisfied when all of its conditions are true. They are taken apart into claims that
-//! have to hold together: the parts of an `&&`, and of an `||` that is not to be true. An expression
-//! has one value in one decision, so these exclude each other: an expression that is true and not
-//! true; two values in two orders, as `a < b` and `b < a`; one value in two ranges without a common
-//! number; one value that equals two literals.
+//! have to hold together: the parts of an `&&`, and of an `||` that is not to be true. As an
+//! expression has one value in one decision, these exclude each other: an expression that is true
+//! and not true; two values in two orders, as `a < b` and `b < a`; one value in two ranges without
+//! a common number; one value that equals two literals.
 //!
-//! Within an `||` or an `if`, and by arithmetic, nothing is found: a rule that is not found here may
-//! be unable to hold all the same. This module does not know schemas or facts.
+//! Within an `||` or an `if`, and by arithmetic, nothing is found: a rule that is not found here
+//! may be unable to hold all the same. This module does not know schemas or facts.
 //!
 //! Invariant: a rule that is found is satisfied by no request, whatever its facts are.
 

@@ -59,8 +59,8 @@ const WORTHWHILE_PART: u64 = 8;
 ///
 /// Dropped data does not come back, and a clock may be wrong: a clock that is ahead of everything
 /// on record drops nothing that was kept when the last version was made, unless it is trusted. A
-/// version that was made under a wrong clock is on record too; it is told by the [`ClockJump`] before
-/// it.
+/// version that was made under a wrong clock is on record too; the [`ClockJump`] before it
+/// shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Ages {
     /// The newest time of a version on record that is not after this, the clock's; behind a

@@ -374,7 +374,7 @@ fn a_rule_whose_conditions_exclude_each_other_is_not_taken() {
         "context.input.amount == 5 || (context.input.amount == 6 && context.cost.fuel != 5)",
         "!(context.input.amount > 10 && context.input.amount < 5)",
         "context.before.total > 10 && context.after.total < 5",
-        "context.before.total <= context.after.total && context.after.total <= context.before.total",
+        "context.cost.fuel <= context.cost.pages && context.cost.pages <= context.cost.fuel",
         "context.before.total == context.before.total",
         "context.before.owner != \"a\" && context.before.owner != \"b\"",
         "context.before.far > 9223372036854775806 && context.before.far != 0",
