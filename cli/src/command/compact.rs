@@ -134,7 +134,6 @@ impl Compact {
         }
         let Some(from) = compacted.ages_from else { return Ok(()) };
         if let Some(ClockJump { from, to }) = compacted.jump {
-            let (from, to) = (moment::show(from), moment::show(to));
             return printer.line(&format!(
                 "nothing was dropped by age: the times on record jump from {from} to the week \
                  before {to}, as they do when a clock is wrong. If that was a pause, and this \

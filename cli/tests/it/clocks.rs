@@ -102,7 +102,7 @@ fn compaction_counts_ages_from_the_newest_on_record_unless_the_clock_is_trusted(
 #[test]
 fn a_wake_that_ran_by_a_clock_a_year_ahead_lets_no_history_go() {
     let terminal = Terminal::new();
-    let past = Clock::system().now() - 365 * DAY;
+    let past = Clock::system().now().as_millis() - 365 * DAY;
     of_a_host(&terminal, "continuant.db", past);
     // By this host's clock, which is a year ahead of that one, another object is made.
     terminal.write("object.wasm", objects::module());

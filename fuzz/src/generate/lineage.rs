@@ -14,7 +14,7 @@ use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
-use object::ledger::{DAY_MS, Tracked};
+use object::ledger::{DAY, Tracked};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::{Reason, Refusal, Verdict};

@@ -12,6 +12,7 @@ pub(crate) mod model;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::time::Duration;
 
 use object::head::Head;
 use object::ledger::DAY;
@@ -563,18 +564,22 @@ impl Run {
         let store = must("opening a copy", options.open(&path))?;
         let objects = &self.model.objects;
         let versions = objects.values().flat_map(|object| &object.versions);
-        let times: Vec<u64> = versions.map(|version| version.header.time).collect();
+        let times: Vec<Time> = versions.map(|version| version.header.time).collect();
         let some = times[self.rng.random_range(0..times.len())];
-        let now = some + [0, 1, 6 * DAY_MS, 90 * DAY_MS][self.rng.random_range(0..4)];
-        let age = [0, 1000, DAY_MS, 20 * DAY_MS][self.rng.random_range(0..4)];
+        let spans = [Duration::ZERO, Duration::from_millis(1), 6 * DAY, 90 * DAY];
+        let now = some.saturating_add(spans[self.rng.random_range(0..4)]);
+        let ages = [Duration::ZERO, Duration::from_secs(1), DAY, 20 * DAY];
+        let age = ages[self.rng.random_range(0..4)];
         let (newest, is_jump) = reference(&times, now);
         must("a rule", store.set_retention(None, Retention::Age(age)))?;
         let compacted = must("compacting a copy", store.compact_all(now, |_, _| {}))?;
-        let from = if is_jump { 0 } else { newest };
+        let from = if is_jump { Time::MIN } else { newest };
         equal("the time that ages count from", &Some(from), &compacted.ages_from)?;
         equal("whether the times jump", &is_jump, &compacted.jump.is_some())?;
         for (id, object) in objects {
-            let first = object.as_of(from.saturating_sub(age)).map_or(0, |kept| kept.header.seq);
+            let first = object
+                .as_of(from.saturating_sub(age).as_millis())
+                .map_or(0, |kept| kept.header.seq);
             for version in object.versions.iter().filter(|version| version.header.seq >= first) {
                 let found = must("a kept version", store.version(*id, version.header.seq))?;
                 let found = found.ok_or("a kept version is there")?;
@@ -608,11 +613,11 @@ impl Run {
 
 /// Returns the newest time of a version that is not after the clock's, and whether the times jump
 /// before it, as by a wrong clock.
-fn reference(times: &[u64], now: u64) -> (u64, bool) {
-    let until = |last: u64| times.iter().copied().filter(|&time| time <= last).max();
+fn reference(times: &[Time], now: Time) -> (Time, bool) {
+    let until = |last: Time| times.iter().copied().filter(|&time| time <= last).max();
     let newest = until(now).unwrap_or_default();
-    let older = newest.checked_sub(7 * DAY_MS).and_then(until);
-    (newest, older.is_some_and(|older| older + 14 * DAY_MS < newest))
+    let older = newest.checked_sub(7 * DAY).and_then(until);
+    (newest, older.is_some_and(|older| older.saturating_add(14 * DAY) < newest))
 }
 
 /// A guard that lets the log's thread continue when it is dropped.

@@ -160,11 +160,10 @@ fn repair(
 
 /// Returns the loss on record that has this token, as far as the log can be read.
 fn recorded(inner: &Inner, token: LossToken) -> Option<RecordedLoss> {
-    let (segments, seal) = (inner.log.segments(), inner.log.seal());
     let losses = inner.heads.lock().losses().to_vec();
     losses.into_iter().find(|known| {
         // The log ended before the frame that records the loss.
-        let tail = scan::before(segments, seal, known.position).ok().flatten();
+        let tail = scan::before(inner.log.segments(), known.position).ok().flatten();
         tail.is_some_and(|tail| Lost::new(known.loss, tail.check, Vec::new()).token == token)
     })
 }

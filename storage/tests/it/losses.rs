@@ -375,7 +375,7 @@ fn a_loss_that_was_accepted_may_be_accepted_again() {
     assert_eq!((again.compared, again.accepted_before), (Compared::NoIndex, Some(recorded)));
     // In a pack it is found too, and another token is another loss's.
     let store = small().open(&path).unwrap();
-    store.compact_all(0, |_, _| {}).unwrap();
+    store.compact_all(Time::MIN, |_, _| {}).unwrap();
     store.close().unwrap();
     drop(store);
     assert_eq!(repair(&path, Some(token)).unwrap().accepted_before, Some(recorded));

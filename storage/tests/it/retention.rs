@@ -265,7 +265,7 @@ fn a_version_from_a_clock_that_jumped_ahead_lets_nothing_go_by_age() {
         let store = small().open(directory.path().join("db")).unwrap();
         let (mut author, genesis) = Author::at(1, days[0] * DAY);
         append(&store, &[genesis], &[]).unwrap();
-        let start = author.head.header.time;
+        let start = author.head.header.time.as_millis();
         let at = |day: u64| start + (day - days[0]) * DAY;
         // The newest version is another object's.
         let (newest, others) = days.split_last().unwrap();
@@ -274,15 +274,15 @@ fn a_version_from_a_clock_that_jumped_ahead_lets_nothing_go_by_age() {
         }
         let (_, late) = Author::at(2, newest * DAY);
         append(&store, &[late], &[]).unwrap();
-        store.set_retention(None, Retention::Age(DAY / 2)).unwrap();
-        let now = at(*newest) + 30 * DAY;
+        store.set_retention(None, Retention::Age(Duration::from_millis(DAY / 2))).unwrap();
+        let now = Time::from_millis(at(*newest) + 30 * DAY);
         let compacted = store.compact_all(now, |_, _| {}).unwrap();
         assert_eq!(compacted.jump.is_some(), is_jump, "{days:?}: {compacted:?}");
         match compacted.jump {
             Some(ClockJump { from, to }) => {
-                assert_eq!((compacted.ages_from, compacted.trimmed_count), (Some(0), 0));
+                assert_eq!((compacted.ages_from, compacted.trimmed_count), (Some(Time::MIN), 0));
                 let least = days.iter().rfind(|&&day| day + 7 <= *newest).unwrap();
-                let days = |time: u64| (time - start + DAY / 2) / DAY + days[0];
+                let days = |time: Time| (time.as_millis() - start + DAY / 2) / DAY + days[0];
                 assert_eq!((days(from), days(to)), (*least, *newest));
                 known(&store, author.head.id, 0..author.head.header.seq + 1);
             }

@@ -364,7 +364,7 @@ fn what_others_commit_while_the_open_segment_is_closed_has_room() {
         append(&store, &commit(10), &[]).unwrap();
     }
     disk.leave(0);
-    let error = store.compact_all(0, |_, _| {}).unwrap_err();
+    let error = store.compact_all(Time::MIN, |_, _| {}).unwrap_err();
     assert_eq!(*error.kind(), ErrorKind::Full, "{error}");
     let source = std::error::Error::source(&error).unwrap();
     let needed = source.downcast_ref::<Incomplete>().unwrap().room_needed.unwrap();
@@ -374,7 +374,7 @@ fn what_others_commit_while_the_open_segment_is_closed_has_room() {
     let work = move || sender.send(append(&others, &made, &[])).unwrap();
     disk.meanwhile.lock().unwrap().0 = Some(Box::new(work));
     let before = end();
-    store.compact_all(0, |_, _| {}).unwrap();
+    store.compact_all(Time::MIN, |_, _| {}).unwrap();
     done.try_recv().expect("others did something meanwhile").unwrap();
     assert!((MIB - 24 * KIB..MIB - 8 * KIB).contains(&before), "{before}");
     disk.leave(MIB);

@@ -404,7 +404,7 @@ impl<'a> LogCopy<'a> {
         }
         let start = Tail::of_segment(number, self.source.header(number)?.previous);
         let whole = |segments, until| -> Result<(u64, Position)> {
-            let mut scan = Scan::new(segments, self.seal, start);
+            let mut scan = Scan::new(segments, start);
             let (mut count, mut end) = (0, start.end);
             loop {
                 let frame = match scan.next() {
