@@ -66,7 +66,7 @@ fn history(
     ada: &PublicKey,
     out: &mut impl Write,
 ) -> Result<(), Box<dyn std::error::Error>> {
-    for entry in db.history(id).entries()? {
+    for entry in db.history(id) {
         let entry = entry?;
         let minute = entry.time().saturating_duration_since(MORNING).as_secs() / 60;
         match &entry {

@@ -45,7 +45,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
 
     let mut outbox = db.outbox("control-room")?;
     let mut count = 0;
-    while let Some(outgoing) = outbox.next_output()? {
+    while let Some(outgoing) = outbox.next().transpose()? {
         assert_eq!(outgoing.output.name, "lamp-out");
         outbox.acknowledge(outgoing.place)?;
         count += 1;

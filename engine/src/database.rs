@@ -509,7 +509,7 @@ impl Database {
     /// let policy = r#"@id("on") permit(principal, action == Action::"switch-on", resource);
     ///     @id("off") permit(principal, action == Action::"advance", resource)
     ///     when { context.lineage.past.switch_on.minute < 1 };"#;
-    /// let at = |seconds| Time::from_millis(1_700_000_000_000 + 1000 * seconds);
+    /// let at = |seconds: u64| Time::from_millis(1_700_000_000_000 + 1000 * seconds);
     /// let db = Options::new().clock(Clock::manual(at(0))).open(path)?;
     /// let lamp = db.create(Code::wasm(lamp)?.policy(policy))?;
     /// db.call(lamp, "switch-on", args![1u32]).wait()?;             // for a second
@@ -660,9 +660,8 @@ impl Database {
         read::definition(&self.shared, hashes)
     }
 
-    /// The object's history: narrow it down, then ask for its entries. Like
-    /// [`snapshot`](Database::snapshot), it has versions that are not durable yet. This returns at
-    /// once; the entries read the disk.
+    /// The object's history, as a [list](crate#lists). Like [`snapshot`](Database::snapshot), it
+    /// has versions that are not durable yet.
     pub fn history(&self, id: ObjectId) -> query::History<'_> {
         query::History::new(&self.shared.library.store, id)
     }
@@ -794,7 +793,7 @@ impl Database {
         read::info(&self.shared, id)
     }
 
-    /// The objects, in the order of their ids: narrow them down if need be, then iterate. Like
+    /// The objects, in the order of their ids, as a [list](crate#lists). Like
     /// [`info`](Database::info), it has versions that are not durable yet.
     ///
     /// ```

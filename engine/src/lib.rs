@@ -86,6 +86,51 @@
 //! ([`StorageOptions::lock_wait`]). While no process writes, several may read
 //! ([`StorageOptions::read_only`]).
 //!
+//! # Lists
+//!
+//! What a database keeps on disk is listed by iterators, which read as they go: a long list takes
+//! no memory. [`Database::objects`], [`Database::history`] and [`Database::dead_letters`] read;
+//! [`Database::upgrade_all`] upgrades each object that it lists. Each has a type of its own, whose
+//! methods narrow the list down before it is iterated over:
+//!
+//! - `limit` bounds the number of items, and `after` continues behind an item of another list. Both
+//!   hold together with all others, so a page is `after` the last item, up to a `limit`.
+//! - Each item is a [`Result`](std::result::Result), and nothing is read before the first: *Blocks*
+//!   holds for `next`. An error ends the list; `count` counts it, too.
+//! - Lists are [`Send`], and borrow the database. What changes meanwhile is seen, or not.
+//!
+//! ```
+//! use continuant::{Code, Database, Entry, args, samples};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let directory = tempfile::tempdir()?;
+//! # let db = Database::open(directory.path().join("db"))?;
+//! let code = Code::wasm(samples::COUNTER)?.policy(samples::COUNTER_POLICY);
+//! let counter = db.create(code.name("visits"))?;
+//! for by in [1u64, 5_000, 2] {
+//!     drop(db.call(counter, "increment", args![by]).wait());              // one is refused
+//! }
+//! for info in db.objects().named("vis") {
+//!     println!("{:?}", info?.name);
+//! }
+//! let mut last = None;
+//! let mut pages = Vec::new();
+//! loop {
+//!     let page = db.history(counter).after(last).limit(2);                // of the past, by twos
+//!     let page = page.collect::<Result<Vec<Entry>, _>>()?;
+//!     let Some(entry) = page.last() else { break };
+//!     last = Some(entry.place());
+//!     pages.push(page.len());
+//! }
+//! assert_eq!(pages, [2, 2], "three versions and a refusal");
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! An [`Outbox`] is an iterator too, but its place is on disk: it continues behind what was
+//! acknowledged, has no end, and may go on after none and after an error. What is in memory anyway,
+//! such as [`Database::overdue`], comes whole.
+//!
 //! # Guarantees
 //!
 //! 1. A commit whose reply was given is present after any crash.
@@ -182,8 +227,8 @@ pub use policy::definition::Definition;
 pub use policy::{Explanation as PolicyExplanation, Law, Principal, Reading, Rule};
 pub use query::state::{self, Bound, State};
 pub use query::{
-    Blame, Diff, Entry, FieldChange, History, Kept, Objects, Payloads, RefusalEntry, Snapshot,
-    TrailEnd, VersionEntry,
+    Blame, DeadLetters, Diff, Entry, EntryPlace, FieldChange, History, Kept, Objects, Payloads,
+    RefusalEntry, Snapshot, TrailEnd, VersionEntry,
 };
 pub use schema::{Scalar, Schema, Type, Value};
 pub use storage::disk::LockHolder;
@@ -268,4 +313,10 @@ const _: () = {
     is_shared::<Ticket>();
     is_shared::<Snapshot>();
     is_shared::<Error>();
+    const fn is_sent<T: Send>() {}
+    is_sent::<Objects<'_>>();
+    is_sent::<History<'_>>();
+    is_sent::<DeadLetters<'_>>();
+    is_sent::<Fleet<'_>>();
+    is_sent::<Outbox<'_>>();
 };

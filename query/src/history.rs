@@ -5,7 +5,9 @@
 //! in memory, since they are linked the other way: those in the range, up to the limit. This module
 //! checks each entry's bytes as it reads them; verifying the chain is verification's work.
 
+use std::cmp::Ordering;
 use std::collections::VecDeque;
+use std::fmt;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -25,6 +27,15 @@ pub enum Entry {
     Version(VersionEntry),
     /// An input that was refused, behind the version before its seq.
     Refusal(RefusalEntry),
+}
+
+/// The place of an entry in its object's history: places ascend along a history.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct EntryPlace {
+    /// The sequence number of the version, or of the version that the refusal stands behind.
+    pub seq: u64,
+    /// The refusal's [number](RefusalEntry::number); 0 of a version.
+    pub refusal: u64,
 }
 
 /// An admitted version, and its payloads.
@@ -69,6 +80,17 @@ impl Entry {
         match self {
             Entry::Version(version) => (version.header.code, version.header.policy),
             Entry::Refusal(refusal) => refusal.under,
+        }
+    }
+
+    /// Returns the entry's place in the history, behind which another list may
+    /// [continue](History::after).
+    pub fn place(&self) -> EntryPlace {
+        match self {
+            Entry::Version(version) => EntryPlace { seq: version.header.seq, refusal: 0 },
+            Entry::Refusal(RefusalEntry { number, refusal, .. }) => {
+                EntryPlace { seq: refusal.seq.saturating_sub(1), refusal: *number }
+            }
         }
     }
 
@@ -137,8 +159,10 @@ fn not_found(what: &'static str, object: ObjectId) -> storage::Error {
     ErrorKind::NotFound { what, name: object.to_string() }.into()
 }
 
-/// A query over an object's history; [`entries`](History::entries) runs it.
-#[derive(Debug)]
+/// The list of an object's history: narrow it down if need be, then iterate.
+///
+/// An error ends the list: that the object is not in the store, or that a read fails.
+#[must_use = "nothing is read before it is iterated over"]
 pub struct History<'a> {
     store: &'a Store,
     object: ObjectId,
@@ -147,15 +171,20 @@ pub struct History<'a> {
     since: Time,
     until: Time,
     seqs: Range<u64>,
+    after: Option<EntryPlace>,
     limit: usize,
+    /// The selected entries, without the limit, once the first was asked for.
+    entries: Option<Entries<'a>>,
 }
 
+type Entries<'a> = Box<dyn Iterator<Item = Result<Entry>> + Send + 'a>;
+
 impl<'a> History<'a> {
-    /// Queries the whole history of `object`, oldest first.
+    /// Lists the whole history of `object`, oldest first.
     pub fn new(store: &'a Store, object: ObjectId) -> History<'a> {
-        let (refused, backwards) = Default::default();
+        let (refused, backwards, after, entries) = Default::default();
         let (since, until, seqs, limit) = (Time::MIN, Time::MAX, 0..u64::MAX, usize::MAX);
-        History { store, object, refused, backwards, since, until, seqs, limit }
+        History { store, object, refused, backwards, since, until, seqs, after, limit, entries }
     }
 
     /// Selects refusals only. Oldest first, the selected refusals are held in memory, so narrow
@@ -192,14 +221,22 @@ impl<'a> History<'a> {
         self
     }
 
+    /// Selects entries that come behind `last`, or before it in the list if that is
+    /// [`backwards`](History::backwards): pass the last [place](Entry::place) of a list to continue
+    /// behind it.
+    pub fn after(mut self, last: impl Into<Option<EntryPlace>>) -> History<'a> {
+        self.after = last.into();
+        self
+    }
+
     /// Selects at most `count` entries.
     pub fn limit(mut self, count: usize) -> History<'a> {
         self.limit = count;
         self
     }
 
-    /// Returns the sequence numbers of the versions in the time range, including the last version
-    /// before it, behind which refusals may be in the range too.
+    /// Returns the sequence numbers of the versions that may be selected, including the last
+    /// version before them, behind which refusals may be selected too.
     fn range(&self) -> Result<Range<u64>> {
         let Range { mut start, mut end } = self.seqs.clone();
         if let Some(before) = self.since.checked_sub(Duration::from_millis(1)) {
@@ -210,11 +247,19 @@ impl<'a> History<'a> {
             let last = self.store.seq_as_of(self.object, self.until)?;
             end = end.min(last.map_or(0, |last| last + 1));
         }
+        match self.after {
+            Some(last) if self.backwards => end = end.min(last.seq.saturating_add(1)),
+            Some(last) => start = start.max(last.seq),
+            None => {}
+        }
         Ok(start..end)
     }
 
     /// Returns the refusals behind these versions, newest first.
-    fn refusals(&self, range: Range<u64>) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
+    fn refusals(
+        &self,
+        range: Range<u64>,
+    ) -> Result<impl Iterator<Item = Result<Entry>> + Send + use<'a>> {
         let mut refusals = self.store.refusals_behind(self.object, range)?;
         let (store, object) = (self.store, self.object);
         let mut behind: Option<Behind> = None;
@@ -234,47 +279,83 @@ impl<'a> History<'a> {
         }))
     }
 
-    /// Returns the entries.
-    ///
-    /// *Blocks* while it reads the disk, as each entry does that is asked for.
-    ///
-    /// # Errors
-    ///
-    /// The object is not in the store, or a read fails; each entry may fail by itself as well.
-    pub fn entries(self) -> Result<impl Iterator<Item = Result<Entry>> + use<'a>> {
-        let (since, until, range) = (self.since, self.until, self.range()?);
-        let within = move |entry: &Result<Entry>| {
-            entry.as_ref().map_or(true, |entry| (since..=until).contains(&entry.time()))
+    /// Returns whether an entry is selected.
+    fn selects(&self) -> impl Fn(&Result<Entry>) -> bool + Send + 'static {
+        let (since, until, after) = (self.since, self.until, self.after);
+        let wanted = if self.backwards { Ordering::Less } else { Ordering::Greater };
+        move |entry| {
+            entry.as_ref().map_or(true, |entry| {
+                let is_behind = |last| entry.place().cmp(&last) == wanted;
+                (since..=until).contains(&entry.time()) && after.is_none_or(is_behind)
+            })
+        }
+    }
+
+    /// Returns the selected entries, without the limit.
+    fn begin(&self) -> Result<Entries<'a>> {
+        let (range, selects) = (self.range()?, self.selects());
+        Ok(match (self.refused, self.backwards) {
+            (true, true) => Box::new(self.refusals(range)?.filter(selects)),
+            (true, false) => {
+                Box::new(last_first(self.refusals(range)?.filter(selects), self.limit))
+            }
+            (false, true) => {
+                let versions = self.store.versions(self.object, range, Direction::Backward)?;
+                let version =
+                    |stored: Result<_>| Ok(Entry::Version(VersionEntry::decode(&stored?)?));
+                Box::new(versions.map(version).filter(selects))
+            }
+            (false, false) => {
+                let mut under = Default::default();
+                let entries = self.store.records(self.object, range)?.map(move |entry| {
+                    let entry = match entry? {
+                        RecordEntry::Version(stored) => {
+                            Entry::Version(VersionEntry::decode(&stored)?)
+                        }
+                        RecordEntry::Refusal(number, refusal) => {
+                            Entry::Refusal(RefusalEntry::decode(number, refusal, under)?)
+                        }
+                    };
+                    under = entry.under();
+                    Ok(entry)
+                });
+                Box::new(entries.filter(selects))
+            }
+        })
+    }
+
+    /// Returns the next entry without the limit.
+    fn read(&mut self) -> Result<Option<Entry>> {
+        let entries = match &mut self.entries {
+            Some(entries) => entries,
+            None => {
+                let entries = self.begin()?;
+                self.entries.insert(entries)
+            }
         };
-        let entries: Box<dyn Iterator<Item = Result<Entry>> + 'a> =
-            match (self.refused, self.backwards) {
-                (true, true) => Box::new(self.refusals(range)?),
-                (true, false) => {
-                    Box::new(last_first(self.refusals(range)?.filter(within), self.limit))
-                }
-                (false, true) => {
-                    let versions = self.store.versions(self.object, range, Direction::Backward)?;
-                    Box::new(
-                        versions.map(|stored| Ok(Entry::Version(VersionEntry::decode(&stored?)?))),
-                    )
-                }
-                (false, false) => {
-                    let mut under = Default::default();
-                    Box::new(self.store.records(self.object, range)?.map(move |entry| {
-                        let entry = match entry? {
-                            RecordEntry::Version(stored) => {
-                                Entry::Version(VersionEntry::decode(&stored)?)
-                            }
-                            RecordEntry::Refusal(number, refusal) => {
-                                Entry::Refusal(RefusalEntry::decode(number, refusal, under)?)
-                            }
-                        };
-                        under = entry.under();
-                        Ok(entry)
-                    }))
-                }
-            };
-        Ok(entries.filter(within).take(self.limit))
+        entries.next().transpose()
+    }
+}
+
+impl Iterator for History<'_> {
+    type Item = Result<Entry>;
+
+    fn next(&mut self) -> Option<Result<Entry>> {
+        if self.limit == 0 {
+            return None;
+        }
+        let next = self.read().transpose();
+        if let (Some(Ok(entry)), Some(last)) = (&next, self.after) {
+            debug_assert_eq!(entry.place() < last, self.backwards, "it goes on behind the last");
+        }
+        self.limit = if let Some(Ok(_)) = next { self.limit - 1 } else { 0 };
+        next
+    }
+}
+
+impl fmt::Debug for History<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("History").field("object", &self.object).finish_non_exhaustive()
     }
 }
 

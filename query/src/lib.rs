@@ -8,6 +8,7 @@
 //! Invariant: nothing here changes a database.
 
 mod blame;
+mod dead_letters;
 mod diff;
 mod history;
 mod objects;
@@ -15,7 +16,8 @@ mod snapshot;
 pub mod state;
 
 pub use blame::{Blame, Kept, TrailEnd, blame};
+pub use dead_letters::DeadLetters;
 pub use diff::{Diff, FieldChange, diff};
-pub use history::{Entry, History, Payloads, RefusalEntry, VersionEntry};
+pub use history::{Entry, EntryPlace, History, Payloads, RefusalEntry, VersionEntry};
 pub use objects::Objects;
 pub use snapshot::{Snapshot, Version};

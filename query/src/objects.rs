@@ -16,12 +16,14 @@ use storage::{ObjectInfo, Result, Store};
 const PAGE: usize = 1024;
 const ANY_TIME: (Time, Time) = (Time::MIN, Time::MAX);
 
-/// A query over the objects of a database; iterate over it to run it.
+/// The list of a database's objects: narrow it down if need be, then iterate. An error ends the
+/// list.
 ///
-/// A query by [`named`](Objects::named) costs a look into the index for each object with such a
+/// A list by [`named`](Objects::named) costs a look into the index for each object with such a
 /// name, and 32 bytes of memory; any other one, a scan over the rows of all objects behind
 /// [`after`](Objects::after), up to the [`limit`](Objects::limit).
 #[derive(Debug)]
+#[must_use = "nothing is read before it is iterated over"]
 pub struct Objects<'a> {
     store: &'a Store,
     name: String,
@@ -38,7 +40,7 @@ pub struct Objects<'a> {
 }
 
 impl<'a> Objects<'a> {
-    /// Queries all objects, in the order of their ids.
+    /// Lists all objects, in the order of their ids.
     pub fn new(store: &'a Store) -> Objects<'a> {
         let (name, code, after, page, named, ended) = Default::default();
         let (created, changed, limit) = (ANY_TIME, ANY_TIME, usize::MAX);

@@ -72,7 +72,7 @@ impl History {
                 history = history.backwards();
             }
             let mut table = Table::new(COLUMNS);
-            let mut entries = history.entries()?.peekable();
+            let mut entries = history.peekable();
             if entries.peek().is_none() {
                 let nothing = match self.refused {
                     _ if self.limit == Some(0) => "--limit 0 lists none",

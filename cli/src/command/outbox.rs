@@ -74,7 +74,7 @@ impl Outbox {
         let mut looking = Some(progress::busy("looking"));
         let _orderly = stop::orderly();
         for _ in 0..self.limit {
-            let next = outbox.next_output()?;
+            let next = outbox.next().transpose()?;
             // Nothing is shown where outputs are printed.
             drop(looking.take());
             let Some(outgoing) = next else { break };

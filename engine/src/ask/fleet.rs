@@ -24,11 +24,11 @@ const TOGETHER: usize = 512;
 
 /// Upgrades of all objects of a code, in the order of their ids: sign them if need be, and iterate.
 ///
-/// The iterator returns each object with its outcome. Several upgrades are in progress at a time,
-/// so that none waits for the disk. An object whose upgrade is refused, or fails, stays unchanged
-/// and does not stop the others. Objects that have the new code already are skipped, so after a
-/// stop, or a crash, a new fleet continues where the last one was; refused upgrades are then tried
-/// again.
+/// The [list](crate#lists) has each object with its outcome. Several upgrades are in progress at a
+/// time, so that none waits for the disk: more than were returned, unless there is a
+/// [`limit`](Fleet::limit). An object whose upgrade is refused, or fails, stays unchanged and does
+/// not stop the others. Objects that have the new code already are skipped, so after a stop, or a
+/// crash, a new fleet continues where the last one was; refused upgrades are then tried again.
 ///
 /// ```no_run
 /// # use continuant::{CodeHash, Database, Result, SigningKey, Upgrade};
@@ -75,6 +75,18 @@ impl<'a> Fleet<'a> {
     /// [`Call::even_if_ahead`] does.
     pub fn even_if_ahead(mut self) -> Fleet<'a> {
         self.even_if_ahead = true;
+        self
+    }
+
+    /// Selects objects whose ids come after `last`, as [`Objects::after`] does.
+    pub fn after(mut self, last: impl Into<Option<ObjectId>>) -> Fleet<'a> {
+        self.objects = self.objects.after(last);
+        self
+    }
+
+    /// Selects at most `count` objects: of the others none is upgraded.
+    pub fn limit(mut self, count: usize) -> Fleet<'a> {
+        self.objects = self.objects.limit(count);
         self
     }
 

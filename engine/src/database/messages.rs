@@ -9,9 +9,6 @@ use super::Database;
 use crate::commit::turn::drain;
 use crate::error::Result;
 
-/// Dead letters that are read at a time.
-const PAGE: usize = 256;
-
 impl Database {
     /// Returns the number of messages on their way from one object to another.
     pub fn message_count(&self) -> usize {
@@ -81,9 +78,9 @@ impl Database {
         Ok(self.shared.library.store.sync()?)
     }
 
-    /// Returns the dead letters: messages that the receiver refused, with the refusal on record if
-    /// there was room for it, or whose receiver does not exist here. They come by receiver, and
-    /// then in the order of sending, read a page at a time. Their content is kept until they are
+    /// The dead letters, as a [list](crate#lists): messages that the receiver refused, with the
+    /// refusal on record if there was room for it, or whose receiver does not exist here. They come
+    /// by receiver, and then in the order of sending. Their content is kept until they are
     /// [retried](Database::retry_dead_letter) or [dropped](Database::drop_dead_letter).
     ///
     /// ```
@@ -114,22 +111,7 @@ impl Database {
     /// # Ok(())
     /// # }
     /// ```
-    pub fn dead_letters(&self) -> impl Iterator<Item = Result<DeadLetter>> + '_ {
-        let mut page = Vec::new().into_iter();
-        let mut last: Option<Option<MessageId>> = Some(None);
-        std::iter::from_fn(move || {
-            if let Some(letter) = page.next() {
-                return Some(Ok(letter));
-            }
-            let after = last.take()?;
-            match self.shared.library.store.dead_letters(after, PAGE) {
-                Ok(next) => {
-                    last = next.last().map(|letter| Some(letter.id));
-                    page = next.into_iter();
-                    page.next().map(Ok)
-                }
-                Err(error) => Some(Err(error.into())),
-            }
-        })
+    pub fn dead_letters(&self) -> query::DeadLetters<'_> {
+        query::DeadLetters::new(&self.shared.library.store)
     }
 }

@@ -32,7 +32,7 @@ impl Database {
     /// # db.call(lamp, "switch-on", args![60u32]).wait()?;
     /// db.create_outbox("mailer")?;                                     // once
     /// let mut outbox = db.outbox("mailer")?;
-    /// while let Some(outgoing) = outbox.next_output()? {
+    /// while let Some(outgoing) = outbox.next().transpose()? {
     ///     println!("{} {}", outgoing.token(), outgoing.output.name);   // send it, with its token
     ///     outbox.acknowledge(outgoing.place)?;                         // with all before it
     /// }

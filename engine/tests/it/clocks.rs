@@ -35,7 +35,7 @@ fn flood<'a>(db: &'a Database, from: ObjectId, to: ObjectId) -> Call<'a> {
 }
 
 fn refused(db: &Database, id: ObjectId) -> usize {
-    db.history(id).refused().entries().unwrap().count()
+    db.history(id).refused().count()
 }
 
 /// Checks that the call ends because its object is ahead by `expected`, and that nothing is on
@@ -73,7 +73,7 @@ fn a_message_of_an_object_that_is_ahead_opens_no_lock_and_runs_no_wake() {
     let header = |id| db.snapshot(id).unwrap().header().clone();
     assert_eq!(db.dead_letters().count(), 1, "the counter has no such method");
     assert_eq!(refused(&db, locked), 1);
-    let entry = db.history(locked).refused().entries().unwrap().next().unwrap().unwrap();
+    let entry = db.history(locked).refused().next().unwrap().unwrap();
     let continuant::Entry::Refusal(refusal) = entry else { panic!("{entry:?}") };
     assert_eq!(refusal.input.time, Time::from_millis(START), "refused by the host's time");
     let found = (header(locked).seq, header(locked).time, header(locked).wake);
@@ -228,7 +228,7 @@ fn a_clock_that_goes_back_a_little_stops_nothing() {
 
 /// The nonce of the newest version's input.
 fn nonce(db: &Database, id: ObjectId) -> u64 {
-    let entry = db.history(id).backwards().entries().unwrap().next().unwrap().unwrap();
+    let entry = db.history(id).backwards().next().unwrap().unwrap();
     let continuant::Entry::Version(version) = entry else { panic!("{entry:?}") };
     version.payloads.unwrap().input.credential.unwrap().nonce
 }

@@ -82,7 +82,7 @@ fn a_wake_that_is_refused_is_on_record_once_and_tried_again_on_request() {
     db.call(id, "ring", args![START + 10]).wait().unwrap();
     db.run_until(Time::from_millis(START + 1_000)).unwrap();
     db.run_until(Time::from_millis(START + 2_000)).unwrap();
-    let refused = || db.history(id).refused().entries().unwrap().count();
+    let refused = || db.history(id).refused().count();
     assert_eq!(refused(), 1);
     let error = db.advance(id).unwrap_err();
     assert!(error.refusal().is_some(), "{error}");
@@ -129,7 +129,7 @@ fn a_refused_wake_stays_on_record_once_across_restarts_and_evictions() {
     let db = fixture.open();
     db.run_until(Time::from_millis(START + 2_000)).unwrap();
     db.call(id, "fail", args![]).wait().unwrap_err();
-    let refused = db.history(id).refused().entries().unwrap();
+    let refused = db.history(id).refused();
     assert_eq!(refused.count(), 4, "one cycle and three calls");
 }
 
@@ -142,7 +142,7 @@ const QUIET: &str = r#"@id("calls") permit(principal, action, resource)
 /// Returns the count of refusals on record, and the kind and the time of the newest version.
 fn seen(db: &Database, id: ObjectId) -> (usize, Kind, u64) {
     let header = db.snapshot(id).unwrap().header().clone();
-    let refused = db.history(id).refused().entries().unwrap().count();
+    let refused = db.history(id).refused().count();
     (refused, header.kind, header.time.saturating_sub(Duration::from_millis(START)).as_millis())
 }
 
@@ -301,13 +301,13 @@ fn an_outbox_gives_what_cycles_and_calls_put_out_and_again_until_it_is_told() {
     db.sync().unwrap();
     let given = |db: &Database| {
         let mut outbox = db.create_outbox("bell").unwrap();
-        let given = std::iter::from_fn(|| outbox.next_output().unwrap());
+        let given = std::iter::from_fn(|| outbox.next().transpose().unwrap());
         given.map(|it| (it.object, it.seq, it.output.name)).collect::<Vec<_>>()
     };
     let rung = |seq: u64| (id, seq, "rung".to_string());
     assert_eq!(given(&db), [rung(1), rung(3)]);
     let mut outbox = db.create_outbox("bell").unwrap();
-    let first = outbox.next_output().unwrap().unwrap();
+    let first = outbox.next().transpose().unwrap().unwrap();
     outbox.acknowledge(first.place).unwrap();
     drop(outbox);
     db.close().unwrap();

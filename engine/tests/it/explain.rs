@@ -336,7 +336,7 @@ fn a_dry_run_tells_what_then_happens_and_changes_nothing() {
 /// Each version and refusal of an object is explained as it is on record.
 fn everything_is_explained(db: &Database, id: ObjectId) {
     let (mut versions, mut refusals) = (0, 0);
-    for entry in db.history(id).entries().unwrap() {
+    for entry in db.history(id) {
         match entry.unwrap() {
             Entry::Version(entry) => {
                 let told = db.explain(id, entry.header.seq).unwrap();
@@ -369,7 +369,7 @@ fn refusals_have_the_same_number_from_either_end() {
         db.call(id, "fail", args![]).wait().unwrap_err();
     }
     let numbers = |history: continuant::History<'_>| {
-        let entries = history.entries().unwrap().map(Result::unwrap);
+        let entries = history.map(Result::unwrap);
         let numbers = entries.filter_map(|entry| match entry {
             Entry::Refusal(entry) => Some((entry.number, entry.refusal.seq)),
             Entry::Version(_) => None,

@@ -24,8 +24,7 @@ fn a_fork_begins_as_the_version_was_and_goes_its_own_way() {
     assert_ne!(db.fork(id, 2, None).unwrap(), forks[2], "each is an object of its own");
     db.call(forks[2], "add", args![1000u64]).wait().unwrap();
     assert_eq!((total(&db, forks[2]), total(&db, id), total(&db, forks[4])), (1011, 5, 5));
-    let Entry::Version(first) = db.history(forks[2]).entries().unwrap().next().unwrap().unwrap()
-    else {
+    let Entry::Version(first) = db.history(forks[2]).next().unwrap().unwrap() else {
         panic!("a version")
     };
     let input = first.payloads.unwrap().input;

@@ -432,7 +432,7 @@ fn what_only_a_host_knows_is_not_to_be_read() {
         };
         assert_eq!(error.unwrap_err().refusal().unwrap().reason, Reason::Guard);
     }
-    let entries = db.history(id).refused().entries().unwrap();
+    let entries = db.history(id).refused();
     let details = entries.map(|entry| match entry.unwrap() {
         Entry::Refusal(refused) => refused.refusal.verdict.detail,
         Entry::Version(version) => panic!("{version:?}"),

@@ -82,18 +82,16 @@ fn a_history_is_read_from_either_end_and_by_time() {
         Entry::Version(version) => format!("{}{}", version.header.kind.name(), version.header.seq),
         Entry::Refusal(refusal) => format!("refusal{}", refusal.refusal.seq),
     };
-    let all: Vec<_> = db.history(id).entries().unwrap().map(show).collect();
+    let all: Vec<_> = db.history(id).map(show).collect();
     assert_eq!(all, ["create0", "call1", "call2", "refusal3", "call3", "call4", "refusal5"]);
-    let back: Vec<_> = db.history(id).backwards().limit(2).entries().unwrap().map(show).collect();
+    let back: Vec<_> = db.history(id).backwards().limit(2).map(show).collect();
     assert_eq!(back, ["call4", "call3"]);
     let since =
         db.history(id).since(Time::from_millis(START + 2)).until(Time::from_millis(START + 4));
-    let since: Vec<_> = since.entries().unwrap().map(show).collect();
+    let since: Vec<_> = since.map(show).collect();
     assert_eq!(since, ["call2", "refusal3", "call3"]);
     let refused = || db.history(id).refused();
-    let show = |history: continuant::History<'_>| -> Vec<_> {
-        history.entries().unwrap().map(show).collect()
-    };
+    let show = |history: continuant::History<'_>| -> Vec<_> { history.map(show).collect() };
     assert_eq!(show(refused()), ["refusal3", "refusal5"]);
     assert_eq!(show(refused().limit(1)), ["refusal3"]);
     assert_eq!(show(refused().limit(0)), [""; 0]);
@@ -115,9 +113,8 @@ fn a_range_of_a_history_is_what_is_in_it_of_all_of_it() {
         }
     }
     let is_refusal = |entry: &Entry| matches!(entry, Entry::Refusal(_));
-    let all = |history: continuant::History<'_>| -> Vec<Entry> {
-        history.entries().unwrap().map(Result::unwrap).collect()
-    };
+    let all =
+        |history: continuant::History<'_>| -> Vec<Entry> { history.map(Result::unwrap).collect() };
     let whole = all(db.history(id));
     assert!(whole.iter().filter(|entry| is_refusal(entry)).count() > 20);
     for since in (0..140).step_by(3) {

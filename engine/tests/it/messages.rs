@@ -117,7 +117,7 @@ fn messages_arrive_once_and_in_their_order() {
         settle(&db);
         assert_eq!((field(&db, ids[1], "got"), field(&db, ids[1], "sum")), (200, sum(0..200)));
         assert_eq!((field(&db, ids[2], "got"), field(&db, ids[2], "sum")), (9, sum(0..9)));
-        let entries: Vec<_> = db.history(ids[1]).entries().unwrap().map(Result::unwrap).collect();
+        let entries: Vec<_> = db.history(ids[1]).map(Result::unwrap).collect();
         let Entry::Version(entry) = &entries[7] else { panic!("a version") };
         let payloads = entry.payloads.as_ref().unwrap();
         let origin = payloads.input.request.origin().unwrap();
@@ -180,7 +180,7 @@ fn what_is_refused_is_a_dead_letter_and_on_record() {
     say(shy, "dwell", &[]);
     say(ObjectId([7; 32]), "hear", &1u64.to_le_bytes());
     assert_eq!((field(&db, shy, "got"), field(&db, shy, "sum")), (1, 1));
-    let refused: Vec<_> = db.history(shy).refused().entries().unwrap().collect();
+    let refused: Vec<_> = db.history(shy).refused().collect();
     let reasons = refused.iter().map(|entry| match entry.as_ref().unwrap() {
         Entry::Refusal(entry) => entry.refusal.verdict.reason,
         Entry::Version(_) => panic!("a refusal"),
@@ -210,6 +210,19 @@ fn what_is_refused_is_a_dead_letter_and_on_record() {
     db.call(sender, "say", args![id(shy), "listen", &[][..] as &[u8]]).wait().unwrap();
     settle(&db);
     assert_eq!((db.dead_letters().count(), db.info(shy).unwrap().refusal_count), (7, 5));
+    let ids: Vec<_> = db.dead_letters().map(|letter| letter.unwrap().id).collect();
+    for count in 1..9 {
+        let (mut paged, mut last) = (Vec::new(), None);
+        loop {
+            let page = db.dead_letters().after(last).limit(count);
+            let page: Vec<_> = page.map(|letter| letter.unwrap().id).collect();
+            assert!(page.len() <= count);
+            let Some(id) = page.last() else { break };
+            last = Some(*id);
+            paged.extend(page);
+        }
+        assert_eq!(paged, ids, "by {count}");
+    }
 }
 
 #[test]
@@ -307,7 +320,7 @@ fn what_a_message_makes_is_not_earlier_than_what_sent_it() {
     settle(&db);
     let time = |object: ObjectId, seq: u64| db.at(object, seq).unwrap().header().time;
     let (mut cycle, mut after) = (false, 0);
-    for entry in db.history(ids[1]).entries().unwrap() {
+    for entry in db.history(ids[1]) {
         let Entry::Version(entry) = entry.unwrap() else { panic!("a version") };
         cycle |= entry.header.kind == Kind::Cycle;
         let payloads = entry.payloads.unwrap();

@@ -64,7 +64,7 @@ fn a_hot_object_keeps_a_worker_from_others_for_one_turn() {
     db.sync().unwrap();
     let mut outbox = db.create_outbox("order").unwrap();
     let order: Vec<ObjectId> =
-        std::iter::from_fn(|| outbox.next_output().unwrap()).map(|it| it.object).collect();
+        std::iter::from_fn(|| outbox.next().transpose().unwrap()).map(|it| it.object).collect();
     assert_eq!(order.len(), 10 + 200 + others.len());
     let places = others.iter().map(|id| order.iter().position(|of| of == id).unwrap());
     let last = places.max().unwrap();

@@ -49,7 +49,7 @@ fn a_step_that_traps_loops_or_recurses_changes_nothing_and_is_on_record() {
     check_refused(&db, id, "deep", Reason::StackExhausted);
     db.call(id, "add", args![1u64]).wait().unwrap();
     assert_eq!(total(&db, id), 2);
-    let refused = db.history(id).refused().entries().unwrap();
+    let refused = db.history(id).refused();
     let seqs = refused.map(|entry| match entry.unwrap() {
         continuant::Entry::Refusal(entry) => entry.refusal.seq,
         other => panic!("{other:?}"),
@@ -122,7 +122,7 @@ fn unknown_objects_methods_and_arguments_are_the_callers_errors() {
         let error = db.call(id, method, arguments).wait().unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Object(_)), "{method}: {error}");
     }
-    assert_eq!(db.history(id).entries().unwrap().count(), 1, "nothing of that is on record");
+    assert_eq!(db.history(id).count(), 1, "nothing of that is on record");
 }
 
 #[test]
@@ -274,7 +274,7 @@ fn what_a_module_has_to_be_initialized_by_is_called_once_with_the_creation() {
             assert_eq!(receipt.result, Some(Value::from(first + more)));
             assert_eq!(receipt.header.instrumentation, 1);
         }
-        let outputs = db.history(id).entries().unwrap().map(|entry| match entry.unwrap() {
+        let outputs = db.history(id).map(|entry| match entry.unwrap() {
             continuant::Entry::Version(version) => version.payloads.unwrap().effects.outputs.len(),
             other => panic!("{other:?}"),
         });

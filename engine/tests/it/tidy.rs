@@ -480,7 +480,10 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["error", "lock"],
         ],
     ),
-    ("query/src", &[&["blame", "diff", "state"], &["history", "objects", "snapshot"]]),
+    (
+        "query/src",
+        &[&["blame", "diff", "state"], &["dead_letters", "history", "objects", "snapshot"]],
+    ),
 ];
 
 #[test]

@@ -428,7 +428,7 @@ fn an_outbox_has_what_was_sent_before_and_after() {
     upgrade(&db, id, &to(second(MOVE))).unwrap();
     db.sync().unwrap();
     let mut outbox = db.create_outbox("all").unwrap();
-    let mut next = || outbox.next_output().unwrap().map(|outgoing| outgoing.output.name);
+    let mut next = || outbox.next().transpose().unwrap().map(|outgoing| outgoing.output.name);
     assert_eq!(
         [next(), next(), next()],
         [Some("rung".to_string()), Some("moved".to_string()), None]
@@ -570,7 +570,7 @@ fn retention_and_compaction_go_across_an_upgrade() {
     let db = open();
     assert!(db.verify(id, Replay::No).unwrap().headers > 151, "the upgrade itself is dropped");
     assert_eq!(add(&db, id, 5), Value::S64(250));
-    assert_eq!(db.history(id).entries().unwrap().map(Result::unwrap).count(), 248);
+    assert_eq!(db.history(id).map(Result::unwrap).count(), 248);
 }
 
 #[test]
@@ -750,6 +750,28 @@ fn a_fleet_without_a_key_is_upgraded_where_the_policy_lets_anyone() {
     assert_eq!((upgraded, db.objects().code(CodeHash::of(&counter())).count()), (2, 1));
 }
 
+#[test]
+fn a_fleet_is_upgraded_in_pages_and_a_limit_leaves_the_others_as_they_are() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let anyone = format!(
+        r#"{OPEN} @id("anyone") permit(principal, action == Action::"upgrade", resource);"#
+    );
+    for salt in 0..5 {
+        db.create(counter_code(&anyone).salt([salt; 16])).unwrap();
+    }
+    let all: Vec<ObjectId> = db.objects().map(|info| info.unwrap().id).collect();
+    let (old, next) = (CodeHash::of(&counter()), to(second(MOVE)));
+    let (mut paged, mut last) = (Vec::new(), None);
+    for left in [3, 1, 0, 0] {
+        let page = db.upgrade_all(old, &next).after(last).limit(2);
+        paged.extend(page.map(|told| told.unwrap().0));
+        last = paged.last().copied();
+        assert_eq!(db.objects().code(old).count(), left);
+    }
+    assert_eq!(paged, all);
+}
+
 /// Objects of a fleet may have been on a host whose clock was ahead.
 #[test]
 fn objects_that_are_ahead_of_the_clock_are_upgraded_on_request() {
@@ -795,10 +817,10 @@ fn histories_diffs_blames_and_rehearsals_go_across_an_upgrade() {
     db.call(id, "ring", args![1u64]).wait().unwrap_err();
     db.write(id, vec![("moved", false.into())]).wait().unwrap();
     let codes = [counter(), second(MOVE)].map(|code| CodeHash::of(&code));
-    let entries: Vec<_> = db.history(id).entries().unwrap().map(Result::unwrap).collect();
+    let entries: Vec<_> = db.history(id).map(Result::unwrap).collect();
     let under: Vec<_> = entries.iter().map(|entry| entry.under().0 == codes[1]).collect();
     assert_eq!(under, [false, false, false, true, true, true]);
-    let refused: Vec<_> = db.history(id).refused().entries().unwrap().collect();
+    let refused: Vec<_> = db.history(id).refused().collect();
     let Ok(Entry::Refusal(refusal)) = &refused[0] else { panic!("a refusal") };
     assert_eq!((refused.len(), refusal.under.0), (1, codes[0]));
 

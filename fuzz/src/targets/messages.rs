@@ -322,7 +322,7 @@ impl Run {
     /// Reads the lineage of an object: its messages sent and taken, and that its balance follows
     /// from them.
     fn reads(&mut self, db: &Database, id: ObjectId, hosts: [Host; 2], mail: &mut Mail) -> Outcome {
-        let (mut balance, history) = (0, must("the history", db.history(id).entries())?);
+        let (mut balance, history) = (0, db.history(id));
         for entry in history {
             let Entry::Version(entry) = must("an entry", entry)? else { continue };
             self.holds_time(id, &entry.header, hosts.map(|host| host.now))?;
@@ -343,7 +343,7 @@ impl Run {
                 _ => balance += amount,
             }
         }
-        for entry in must("the refusals", db.history(id).refused().entries())? {
+        for entry in db.history(id).refused() {
             let Entry::Refusal(entry) = must("an entry", entry)? else { continue };
             let reason = entry.refusal.verdict.reason;
             let of_nonce = matches!(reason, Reason::Replayed | Reason::Reordered);

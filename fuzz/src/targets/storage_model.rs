@@ -413,7 +413,8 @@ impl Run {
         let count = self.rng.random_range(0..=left);
         let mut outbox = must("an outbox", self.store().outbox(name))?;
         for expected in &self.model.outputs[acknowledged..acknowledged + count] {
-            let given = must("an output", outbox.next_output())?.ok_or("an output is given")?;
+            let given =
+                must("an output", outbox.next().transpose())?.ok_or("an output is given")?;
             equal("the output", expected, &(given.version, given.index))?;
             must("acknowledging", outbox.acknowledge(given.place))?;
         }
@@ -528,7 +529,7 @@ impl Run {
             equal("outputs behind", &(left.len() as u64), &outbox.behind_count)?;
             let mut given = Vec::new();
             let mut outgoing = must("an outbox", store.outbox(&outbox.name))?;
-            while let Some(output) = must("an output", outgoing.next_output())? {
+            while let Some(output) = must("an output", outgoing.next().transpose())? {
                 given.push((output.version, output.index));
             }
             equal("the outputs", &left.to_vec(), &given)?;

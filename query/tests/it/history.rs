@@ -1,6 +1,6 @@
 //! Histories: what is selected, in which order, beside the model's versions and refusals.
 
-use continuant_query::{Entry, History};
+use continuant_query::{Entry, EntryPlace, History};
 use object::hash::ObjectId;
 use object::input::Request;
 use object::time::Time;
@@ -27,16 +27,20 @@ fn expected(book: &Book, seqs: std::ops::Range<usize>) -> Vec<Line> {
     lines
 }
 
-fn lines(history: History<'_>) -> Vec<Line> {
-    let line = |entry: Entry| match entry {
+fn line(entry: Entry) -> Line {
+    match entry {
         Entry::Version(version) => {
             Line::Version(version.header.seq, version.header.time.as_millis())
         }
         Entry::Refusal(refused) => {
-            Line::Refusal(refused.refusal.verdict.detail.clone(), refused.input.time.as_millis())
+            let time = refused.input.time.as_millis();
+            Line::Refusal(refused.refusal.verdict.detail.clone(), time)
         }
-    };
-    history.entries().unwrap().map(|entry| line(entry.unwrap())).collect()
+    }
+}
+
+fn lines(history: History<'_>) -> Vec<Line> {
+    history.map(|entry| line(entry.unwrap())).collect()
 }
 
 fn is_refusal(line: &Line) -> bool {
@@ -129,12 +133,43 @@ fn a_limit_cuts_the_end_that_would_come_last() {
 }
 
 #[test]
+fn pages_of_any_size_are_the_whole_list_in_either_direction() {
+    let shelf = Shelf::of(1, 40);
+    let book = &shelf.books[0];
+    let history = |refused: bool, backwards: bool| {
+        let history = History::new(&shelf.store, book.id());
+        let history = if refused { history.refused() } else { history };
+        if backwards { history.backwards() } else { history }
+    };
+    for (refused, backwards) in [(false, false), (false, true), (true, false), (true, true)] {
+        let all: Vec<Entry> = history(refused, backwards).map(Result::unwrap).collect();
+        let mut places: Vec<EntryPlace> = all.iter().map(Entry::place).collect();
+        if backwards {
+            places.reverse();
+        }
+        assert!(places.len() > 5 && places.is_sorted_by(|one, next| one < next), "{places:?}");
+        for count in 1..6 {
+            let (mut paged, mut last) = (Vec::new(), None);
+            loop {
+                let page = history(refused, backwards).after(last).limit(count);
+                let page: Vec<Entry> = page.map(Result::unwrap).collect();
+                assert!(page.len() <= count);
+                let Some(entry) = page.last() else { break };
+                last = Some(entry.place());
+                paged.extend(page);
+            }
+            assert_eq!(paged, all, "refused {refused}, backwards {backwards}, by {count}");
+        }
+    }
+}
+
+#[test]
 fn an_entry_has_its_payloads_and_what_it_was_under() {
     let shelf = Shelf::of(1, 30);
     let book = &shelf.books[0];
     let parts = shelf.definition.parts();
     let (mut number, mut seq) = (0, 0);
-    for entry in History::new(&shelf.store, book.id()).entries().unwrap() {
+    for entry in History::new(&shelf.store, book.id()) {
         let entry = entry.unwrap();
         assert_eq!(entry.under(), (parts.code, parts.policy));
         match &entry {
@@ -164,7 +199,9 @@ fn what_is_not_there_has_no_history() {
         History::new(&shelf.store, ObjectId([9; 32])).refused(),
         History::new(&shelf.store, ObjectId([9; 32])).since(Time::from_millis(1)).backwards(),
     ] {
-        let error = history.entries().err().unwrap();
+        let mut history = history;
+        let error = history.next().unwrap().unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::NotFound { .. }), "{error}");
+        assert!(history.next().is_none(), "an error ends the list");
     }
 }

@@ -72,7 +72,12 @@ impl Outgoing {
     }
 }
 
-/// A reader of the outputs of a store, in order. Two readers of one name do not know each other.
+/// A reader of the outputs of a store, in order: an iterator over those that are durable and not
+/// acknowledged. Two readers of one name do not know each other.
+///
+/// The iterator has no end: after none it may have another output later, and a failed read is tried
+/// again. If there is none and all given ones are acknowledged, it notes how far it looked, when
+/// that was far.
 #[derive(Debug)]
 pub struct Outbox<'a> {
     inner: &'a Inner,
@@ -164,24 +169,6 @@ impl Store {
 }
 
 impl Outbox<'_> {
-    /// Returns the next durable output, if there is one now. If there is none and all given ones
-    /// are acknowledged, notes how far it looked, when that was far.
-    ///
-    /// # Errors
-    ///
-    /// Those of the file system, and damage.
-    pub fn next_output(&mut self) -> Result<Option<Outgoing>> {
-        if self.ready.is_empty() {
-            self.read()?;
-        }
-        let next = self.ready.pop_front();
-        match &next {
-            Some(outgoing) => self.given = outgoing.place,
-            None => self.take_note(),
-        }
-        Ok(next)
-    }
-
     /// Notes how far the outbox looked. That only saves work: if it cannot be written, the next
     /// request to the store reports why.
     fn take_note(&mut self) {
@@ -255,6 +242,24 @@ impl Outbox<'_> {
         let count = outputs.last().map_or(0, |outgoing| outgoing.place.count);
         outputs.retain(|outgoing| outgoing.place > self.from);
         Ok((outputs, count))
+    }
+}
+
+impl Iterator for Outbox<'_> {
+    type Item = Result<Outgoing>;
+
+    fn next(&mut self) -> Option<Result<Outgoing>> {
+        if self.ready.is_empty()
+            && let Err(error) = self.read()
+        {
+            return Some(Err(error));
+        }
+        let next = self.ready.pop_front();
+        match &next {
+            Some(outgoing) => self.given = outgoing.place,
+            None => self.take_note(),
+        }
+        next.map(Ok)
     }
 }
 

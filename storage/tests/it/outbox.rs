@@ -32,7 +32,9 @@ fn known(outgoing: &Outgoing) -> Known {
 }
 
 fn all(outbox: &mut Outbox<'_>) -> Vec<Known> {
-    std::iter::from_fn(|| outbox.next_output().unwrap()).map(|outgoing| known(&outgoing)).collect()
+    std::iter::from_fn(|| outbox.next().transpose().unwrap())
+        .map(|outgoing| known(&outgoing))
+        .collect()
 }
 
 #[test]
@@ -61,7 +63,7 @@ fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
             }
             let mut outbox = store.outbox("mail").unwrap();
             for _ in 0..rng.random_range(0..12) {
-                let Some(outgoing) = outbox.next_output().unwrap() else { break };
+                let Some(outgoing) = outbox.next().transpose().unwrap() else { break };
                 assert_eq!(known(&outgoing), expected[acknowledged], "seed {seed}");
                 outbox.acknowledge(outgoing.place).unwrap();
                 acknowledged += 1;
@@ -107,8 +109,8 @@ fn outboxes_are_of_names_and_do_not_know_of_each_other() {
     let expected = outputs(&made);
     let (mut one, other) =
         (store.create_outbox("one").unwrap(), store.create_outbox("other").unwrap());
-    let first = one.next_output().unwrap().unwrap();
-    let second = one.next_output().unwrap().unwrap();
+    let first = one.next().transpose().unwrap().unwrap();
+    let second = one.next().transpose().unwrap().unwrap();
     one.acknowledge(second.place).unwrap();
     one.acknowledge(first.place).unwrap();
     assert_eq!(all(&mut store.outbox("one").unwrap()), expected[2..], "it never goes back");
@@ -167,7 +169,7 @@ fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more
     let expected = outputs(&made);
     let half = {
         let mut outbox = store.outbox("done").unwrap();
-        let given = (0..expected.len() / 2).map(|_| outbox.next_output().unwrap().unwrap());
+        let given = (0..expected.len() / 2).map(|_| outbox.next().transpose().unwrap().unwrap());
         let last = given.last().unwrap();
         outbox.acknowledge(last.place).unwrap();
         last
@@ -192,7 +194,7 @@ fn an_outbox_holds_back_what_has_outputs_that_it_did_not_acknowledge_and_no_more
 
     let mut outbox = store.outbox("done").unwrap();
     let mut last = half.place;
-    while let Some(outgoing) = outbox.next_output().unwrap() {
+    while let Some(outgoing) = outbox.next().transpose().unwrap() {
         last = outgoing.place;
     }
     outbox.acknowledge(last).unwrap();

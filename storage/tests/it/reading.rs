@@ -199,7 +199,7 @@ fn reads_all(path: &Path, authors: &[Author], about: &str) {
         while reader.next().unwrap().is_some() {}
     }
     assert_eq!(store.outboxes(), ["mail"], "{about}");
-    assert!(store.outbox("mail").unwrap().next_output().unwrap().is_some(), "{about}");
+    assert!(store.outbox("mail").unwrap().next().transpose().unwrap().is_some(), "{about}");
     assert!(store.outbox_status().unwrap()[0].behind_count > 0, "{about}");
     assert_sound(&store);
     let elsewhere = TempDir::new().unwrap();
@@ -267,7 +267,7 @@ fn what_is_opened_for_reading_takes_no_change() {
     drop(store);
     let before = files(&path);
     let store = to_read(&path).unwrap();
-    let first = store.outbox("mail").unwrap().next_output().unwrap().unwrap().place;
+    let first = store.outbox("mail").unwrap().next().transpose().unwrap().unwrap().place;
     let refused: Vec<(&str, Result<()>)> = vec![
         ("append", append(&store, &[authors[0].next()], &[])),
         ("begin", append(&store, &[Author::new(9).1], &[])),

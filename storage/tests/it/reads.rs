@@ -50,14 +50,15 @@ fn an_outbox_with_nothing_new_reads_no_more_than_what_it_looked_at_last() {
     for _ in 0..40 {
         append(&store, &quiet(&mut author, 200), &[]).unwrap();
     }
-    let (none, first) =
-        counted(&disk, || store.create_outbox("mail").unwrap().next_output().unwrap().is_none());
+    let (none, first) = counted(&disk, || {
+        store.create_outbox("mail").unwrap().next().transpose().unwrap().is_none()
+    });
     assert!(none && first > 3 << 20, "all of it is read once: {first}");
     store.sync().unwrap();
     let frames = store.stats().unwrap().frame_count;
     for _ in 0..3 {
         let (none, again) =
-            counted(&disk, || store.outbox("mail").unwrap().next_output().unwrap().is_none());
+            counted(&disk, || store.outbox("mail").unwrap().next().transpose().unwrap().is_none());
         assert!(none && again < 200 << 10, "{again} of {first}");
     }
     store.sync().unwrap();
@@ -66,23 +67,23 @@ fn an_outbox_with_nothing_new_reads_no_more_than_what_it_looked_at_last() {
     let said = loop {
         let made = author.step();
         append(&store, &[made], &[]).unwrap();
-        if let Some(said) = store.outbox("mail").unwrap().next_output().unwrap() {
+        if let Some(said) = store.outbox("mail").unwrap().next().transpose().unwrap() {
             break said;
         }
     };
     append(&store, &quiet(&mut author, 8000), &[]).unwrap();
     let mut outbox = store.outbox("mail").unwrap();
-    assert_eq!(outbox.next_output().unwrap().as_ref(), Some(&said));
-    assert_eq!(outbox.next_output().unwrap(), None);
+    assert_eq!(outbox.next().transpose().unwrap().as_ref(), Some(&said));
+    assert_eq!(outbox.next().transpose().unwrap(), None);
     // The outbox has read far ahead, and its output is not acknowledged.
     let mut path = directory.path().join("db");
     drop(outbox);
     let store = reopen(store, &mut path, true);
     let mut outbox = store.outbox("mail").unwrap();
-    let again = outbox.next_output().unwrap().unwrap();
+    let again = outbox.next().transpose().unwrap().unwrap();
     assert_eq!(again, said);
     outbox.acknowledge(again.place).unwrap();
-    assert_eq!(outbox.next_output().unwrap(), None);
+    assert_eq!(outbox.next().transpose().unwrap(), None);
     let report = store.check(|_, _| {}).unwrap();
     assert!(report.is_sound(), "{:?}", report.damage);
 }

@@ -71,7 +71,7 @@ fn a_record_of_every_kind_is_appended_recovered_and_checked_alike() {
     let taken = taken.map(|(id, fate)| Taking { id, fate }).collect();
     store.commit(&Append { taken, ..Append::default() }).unwrap();
     store.retry_dead_letter(store.dead_letters(None, 1).unwrap()[0].id).unwrap();
-    let given = outbox.next_output().unwrap().unwrap();
+    let given = outbox.next().transpose().unwrap().unwrap();
     outbox.acknowledge(given.place).unwrap();
     drop(outbox);
     store.set_retention(Some(to), Retention::Versions(7)).unwrap();

@@ -179,7 +179,7 @@ impl Records {
     fn versions(&self, db: &Database, id: ObjectId) -> Result<(Record, u64)> {
         let mut record = Record::default();
         let mut first = 0;
-        for entry in db.history(id).backwards().entries()? {
+        for entry in db.history(id).backwards() {
             let Entry::Version(VersionEntry { header, payloads, .. }) = entry? else { continue };
             let Some(Payloads { input, admission, .. }) = payloads else {
                 let message = "which lines are on record is unknown: retention dropped the input";
@@ -211,7 +211,7 @@ impl Records {
     fn refusals(&self, db: &Database, id: ObjectId, first: u64) -> Result<Vec<(u64, u64)>> {
         let mut refused = Vec::new();
         let memo = Memo::default();
-        for entry in db.history(id).refused().backwards().seqs(first..u64::MAX).entries()? {
+        for entry in db.history(id).refused().backwards().seqs(first..u64::MAX) {
             let Entry::Refusal(RefusalEntry { number, input, .. }) = entry? else { continue };
             let Some(credential) = input.credential.as_ref().filter(|it| it.nonce > self.base)
             else {
@@ -247,7 +247,7 @@ fn version(db: &Database, asked: &Asked, seq: u64) -> Result<Version> {
         let message = format!("version {seq} is no longer in the database");
         Failure::missing("no-version", message)
     };
-    let mut entries = db.history(asked.object).backwards().seqs(seq..seq + 1).entries()?;
+    let mut entries = db.history(asked.object).backwards().seqs(seq..seq + 1);
     let entry = entries.next().ok_or_else(gone)??;
     let Entry::Version(VersionEntry { header, hash, payloads: Some(payloads) }) = &entry else {
         return Err(gone());
@@ -276,7 +276,7 @@ fn version(db: &Database, asked: &Asked, seq: u64) -> Result<Version> {
 
 /// The refusal of a line, as a failure.
 fn refusal(db: &Database, asked: &Asked, number: u64) -> Result<Failure> {
-    let entries = db.history(asked.object).refused().backwards().entries()?;
+    let entries = db.history(asked.object).refused().backwards();
     for entry in entries {
         let entry = entry?;
         let Entry::Refusal(refusal) = &entry else { continue };

@@ -49,7 +49,7 @@ impl Totals {
         for info in db.objects() {
             let info = info?;
             totals.add(&info, &db.snapshot(info.id)?)?;
-            for entry in db.history(info.id).refused().entries()? {
+            for entry in db.history(info.id).refused() {
                 let Entry::Refusal(entry) = entry? else { continue };
                 totals.refused += 1;
                 let verdict = entry.refusal.verdict;

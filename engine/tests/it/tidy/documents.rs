@@ -175,7 +175,7 @@ fn a_package_has_the_files_that_its_crate_reads() {
                 let rest = file.as_deref().and_then(|file| file.strip_prefix(*entry));
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
             };
-            if !entries.iter().any(|entry| is_in(entry)) {
+            if !entries.iter().any(is_in) {
                 broken.push(format!("{path} reads {file:?}, which is not in {entries:?}"));
             }
         }

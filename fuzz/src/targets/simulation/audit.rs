@@ -155,14 +155,14 @@ impl World<'_> {
     fn read_news(&self, object: &Object) -> Result<Vec<Entry>> {
         let (db, id) = (self.db(), object.id);
         let mut versions = Vec::new();
-        for entry in db.history(id).backwards().entries()? {
+        for entry in db.history(id).backwards() {
             match entry? {
                 Entry::Version(entry) if entry.header.seq < object.versions.len() as u64 => break,
                 entry => versions.push(entry),
             }
         }
         let mut refusals = Vec::new();
-        for entry in db.history(id).refused().backwards().entries()? {
+        for entry in db.history(id).refused().backwards() {
             match entry? {
                 Entry::Refusal(entry) if entry.number <= object.refusals => break,
                 entry => refusals.push(entry),
