@@ -65,7 +65,8 @@ impl Database {
     ///
     /// Dropped history does not come back, and a clock may be wrong: ages are counted from the
     /// newest time on record that is not after the clock's, and nothing is dropped by age when that
-    /// time is behind a [`ClockJump`]. [`Database::compact_by_clock`] counts from the clock's time.
+    /// time is behind a [`ClockJump`](crate::ClockJump). [`Database::compact_by_clock`] counts from
+    /// the clock's time.
     ///
     /// # Errors
     ///
