@@ -287,8 +287,9 @@ pub const CANARIES: &[Canary] = &[
         "admission_soundness",
         "policy/src/verify.rs",
         "if ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
-         later\", self.head.header.time);\n            return Err(Error::mismatch(\"time\", seq, \
-         expected, input.time));\n        }\n        let (tracked",
+         later\", self.head.header.time.as_millis());\n            return \
+         Err(Error::mismatch(\"time\", seq, expected, input.time.as_millis()));\n        }\n        \
+         let (tracked",
         "false",
     ),
     // Compiled rules.
