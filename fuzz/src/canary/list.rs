@@ -554,7 +554,7 @@ pub const CANARIES: &[Canary] = &[
         "admission_soundness",
         "engine/src/head/missed.rs",
         "let retry = ⟦soon.max(from.saturating_add(pause).min(now))⟧;",
-        "soon.max(u64::MAX)",
+        "soon.max(Time::MAX)",
     ),
     // Policies.
     canary(
