@@ -88,8 +88,10 @@
 //!
 //! # Lists
 //!
-//! What a database keeps on disk is listed by iterators, which read as they go: a long list takes
-//! no memory. [`Database::objects`], [`Database::history`] and [`Database::dead_letters`] read;
+//! What a database keeps on disk is listed by iterators, which read as they go. A long list takes
+//! no memory, but for refusals alone, oldest first, and objects by name: there the places of all
+//! that come are held, so page `backwards`. [`Database::objects`], [`Database::history`] and
+//! [`Database::dead_letters`] read;
 //! [`Database::upgrade_all`] upgrades each object that it lists. Each has a type of its own, whose
 //! methods narrow the list down before it is iterated over:
 //!
@@ -128,8 +130,8 @@
 //! ```
 //!
 //! An [`Outbox`] is an iterator too, but its place is on disk: it continues behind what was
-//! acknowledged, has no end, and may go on after none and after an error. What is in memory anyway,
-//! such as [`Database::overdue`], comes whole.
+//! acknowledged, and may have more after none. What is in memory anyway, such as
+//! [`Database::overdue`], comes whole.
 //!
 //! # Guarantees
 //!

@@ -169,7 +169,10 @@ impl FromStr for Time {
         let time = civil::Time::new(hour as i8, minute as i8, second as i8, nanosecond as i32);
         let (Ok(date), Ok(time)) = (date, time) else { return Err(ParseTimeError::Missing) };
         let since = civil::DateTime::from_parts(date, time).duration_since(EPOCH);
-        let since = since.as_millis() - i128::from(offset) * 1000;
+        let offset = SignedDuration::from_secs(i64::from(offset));
+        let since = since.as_nanos() - offset.as_nanos();
+        // A fraction before 1970 is not cut to the beginning of 1970.
+        let since = since.div_euclid(1_000_000);
         match u64::try_from(since).map(Time) {
             Ok(time) if time <= Time::DATE_MAX => Ok(time),
             Ok(_) => Err(ParseTimeError::Late),
@@ -325,6 +328,7 @@ mod tests {
             ("2013-01-31T23:60:00Z", Missing),
             ("2013-01-31T23:59:60Z", Missing),
             ("1969-12-31T23:59:59.999Z", Early),
+            ("1969-12-31T23:59:59.9999Z", Early),
             ("1970-01-01T00:00:00+00:01", Early),
             ("0000-01-01T00:00:00Z", Early),
             ("9999-12-31T23:59:59-00:01", Late),

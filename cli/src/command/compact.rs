@@ -7,6 +7,7 @@ use continuant::storage::{self, ClockJump, Compacted, Incomplete};
 use continuant::{Database, Error, Time};
 use serde_json::json;
 
+use crate::aside;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::table::grouped;
@@ -22,8 +23,8 @@ use crate::{moment, progress};
 ///
 /// Ages are counted from the newest version on record that is not after this host's clock: a wrong
 /// clock drops nothing as long as no version was made under it. Nor does the first version that is
-/// made under a clock that jumped ahead: when some versions are older than two weeks before the
-/// newest, and none is from the first of these weeks, nothing is dropped by age, and the output
+/// made under a clock that jumped ahead: when some versions are older than three weeks before the
+/// newest, and none is from the first two of these weeks, nothing is dropped by age, and a note
 /// says so. Where that is no wrong clock but a pause, --trust-clock counts from the clock.
 #[derive(Debug, Args)]
 pub(crate) struct Compact {
@@ -31,8 +32,8 @@ pub(crate) struct Compact {
     #[arg(long)]
     all: bool,
 
-    /// Count ages from the clock's time, also when nothing on record is as new, or two weeks are
-    /// missing before the newest
+    /// Count ages from the clock's time, also when nothing on record is as new, or the times on
+    /// record jump by two weeks or more
     #[arg(long)]
     trust_clock: bool,
 }
@@ -96,6 +97,14 @@ impl Compact {
         let compacted = Compacted { bytes_before: before, bytes_after: held()?, ..compacted };
         let segments = compacted.segment_count;
         printer.done(format!("{segments} segments compacted"), json!({ "segments": segments }));
+        if let Some(ClockJump { from, to }) = compacted.jump {
+            let message = format!(
+                "nothing was dropped by age: the times on record jump from {from} to the week \
+                 before {to}, as they do when a clock is wrong. If that was a pause, and this \
+                 host's clock is right, --trust-clock counts ages from it"
+            );
+            aside::note(printer, "clock-jump", &message);
+        }
         match printer.is_json() {
             true => printer.document(&json!({
                 "segments": compacted.segment_count,
@@ -133,12 +142,8 @@ impl Compact {
             printer.line(&line)?;
         }
         let Some(from) = compacted.ages_from else { return Ok(()) };
-        if let Some(ClockJump { from, to }) = compacted.jump {
-            return printer.line(&format!(
-                "nothing was dropped by age: the times on record jump from {from} to the week \
-                 before {to}, as they do when a clock is wrong. If that was a pause, and this \
-                 host's clock is right, --trust-clock counts ages from it"
-            ));
+        if compacted.jump.is_some() {
+            return Ok(());
         }
         if from == Time::MIN {
             return printer.line(

@@ -17,7 +17,6 @@ use object::image::BaseImage;
 use object::input::{Input, Request};
 use object::limits::MEMORY_BYTES_MAX;
 use object::refusal::Refusal;
-use object::time::Time;
 use policy::definition::Definition;
 use storage::{CapsuleReader, Seal};
 
@@ -57,11 +56,7 @@ pub(crate) fn import(
     from.seek(SeekFrom::Start(start)).map_err(io)?;
     let before = shared.library.store.info(head.id)?;
     let id = shared.library.store.import_as(&mut from, &head, seal, name)?;
-    shared.renew(
-        stack,
-        id,
-        before.and_then(|before| before.wake).map(Time::as_millis).map(Time::from_millis),
-    )?;
+    shared.renew(stack, id, before.and_then(|before| before.wake))?;
     shared.residents.note_time(head.header.time);
     Ok(id)
 }

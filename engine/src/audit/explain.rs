@@ -233,7 +233,7 @@ pub(crate) fn refusal(
         return Err(ErrorKind::NoRefusal { asked: number, count }.into());
     }
     while refusals.left() > number {
-        refusals.next().transpose()?;
+        refusals.next().transpose()?.ok_or_else(|| missing("refusal", number))?;
     }
     let refusal = refusals.next().transpose()?.ok_or_else(|| missing("refusal", number))?;
     let before = library.store.head_at(id, refusal.seq.saturating_sub(1))?;

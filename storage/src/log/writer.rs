@@ -343,7 +343,8 @@ impl Writer {
                 assert!(state.durable <= start, "groups become durable in order");
                 assert!(state.written >= end, "what is durable was written");
                 state.durable = end;
-                state.group_bytes_largest = state.group_bytes_largest.max(bytes_count as u64);
+                let usual = bytes_count.min(self.sizes.group_bytes_max) as u64;
+                state.group_bytes_largest = state.group_bytes_largest.max(usual);
                 let (figures, frame_count) = (&mut state.figures, done.len() as u64);
                 figures.group_count += 1;
                 figures.frame_count += frame_count;

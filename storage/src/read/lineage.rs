@@ -261,10 +261,16 @@ impl Iterator for Refusals<'_> {
             Ok(stored) if stored.refusal.seq < self.seq_min => return None,
             stored => stored,
         };
-        Some(stored.map(|stored| {
-            self.next = stored.previous();
-            stored.refusal
-        }))
+        let stored = match stored {
+            Ok(stored) => stored,
+            Err(error) => return Some(Err(error)),
+        };
+        self.next = stored.previous();
+        if self.next.is_none() && self.left > 0 {
+            let expected = format!("{} refusals before the first", self.left);
+            return Some(Err(damaged(link.position, &expected, "none")));
+        }
+        Some(Ok(stored.refusal))
     }
 }
 
@@ -425,21 +431,24 @@ mod tests {
     use super::*;
     use crate::options::Options;
 
-    /// Regression: a chain of more refusals than its object counts stopped a debug build.
+    /// Regressions: a chain of more refusals than its object counts stopped a debug build, and with
+    /// one of fewer, a refusal was looked for without end.
     #[test]
-    fn more_refusals_than_are_counted_are_damage() {
+    fn more_or_fewer_refusals_than_are_counted_are_damage() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-2");
         let store = Options::new().read_only(true).open(fixture).expect("it opens");
         let objects = store.list(None, 10).expect("they are listed");
         let object = objects.iter().find(|info| info.refusal_count > 0).expect("one was refused");
         let count = object.refusal_count;
-        for counted in 0..=count {
+        for counted in 0..count + 3 {
             let mut refusals = store.refusals(object.id).expect("it is there");
             assert_eq!(refusals.left(), count);
             refusals.left = counted;
             let given: Vec<Result<Refusal>> = refusals.collect();
             let whole = given.iter().filter(|refusal| refusal.is_ok()).count() as u64;
-            assert_eq!((whole, given.len() as u64), (counted, count.min(counted + 1)));
+            let expected = if counted > count { count - 1 } else { counted };
+            assert_eq!((whole, given.len() as u64), (expected, count.min(counted + 1)));
+            assert_eq!(given.last().is_some_and(Result::is_err), counted != count);
             if let Some(Err(error)) = given.last() {
                 assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
             }

@@ -215,11 +215,7 @@ mod tests {
     const DAMAGES: [Damage; 10] = [
         ("the row of", 1, |[(id, row), _]| {
             let wake = row.armed();
-            vec![row_of(
-                id,
-                Row { created: Time::from_millis(1), ..row },
-                wake.map(Time::as_millis).map(Time::from_millis),
-            )]
+            vec![row_of(id, Row { created: Time::from_millis(1), ..row }, wake)]
         }),
         ("not in the log", 1, |[(_, row), _]| {
             vec![row_of(ObjectId([7; 32]), Row { wake: None, ..row }, None)]
@@ -228,10 +224,7 @@ mod tests {
             let more = |(id, row): (ObjectId, Row)| {
                 let (wake, other) =
                     (row.armed(), Row { wake: Some(Time::from_millis(5)), ..row.clone() });
-                [
-                    row_of(id, other, None),
-                    row_of(id, row, wake.map(Time::as_millis).map(Time::from_millis)),
-                ]
+                [row_of(id, other, None), row_of(id, row, wake)]
             };
             both.into_iter().flat_map(more).collect()
         }),
@@ -239,10 +232,7 @@ mod tests {
         ("no wake of", 1, |both| {
             let less = |(id, row): (ObjectId, Row)| {
                 let (wake, other) = (row.armed(), Row { wake: None, ..row.clone() });
-                [
-                    row_of(id, other, wake.map(Time::as_millis).map(Time::from_millis)),
-                    row_of(id, row, wake.map(Time::as_millis).map(Time::from_millis)),
-                ]
+                [row_of(id, other, wake), row_of(id, row, wake)]
             };
             both.into_iter().flat_map(less).collect()
         }),

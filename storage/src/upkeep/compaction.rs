@@ -43,9 +43,11 @@ use crate::upkeep::progress::{GoesOn, Progress};
 const KEEPS_MAX: usize = 10_000;
 /// The objects that are read at a time for the newest time on record.
 const LIST_PAGE: usize = 4096;
-/// The length of the last two spans before the newest time on record: a jump of the clock may be in
-/// the later one; if no time on record is in the earlier one, there was a jump.
+/// The span before the newest time on record in which a wrong clock may have made versions.
 const WEEK: Duration = Duration::from_secs(7 * 24 * 60 * 60);
+/// The span before that week: if no time on record is in it, and some are before it, the clock
+/// jumped.
+const JUMP: Duration = Duration::from_secs(14 * 24 * 60 * 60);
 /// Bytes that it takes to close a segment beside its pack: the least of the next, with blocks of
 /// the file system.
 const CLOSE_BYTES: u64 = 16 << 10;
@@ -77,8 +79,9 @@ impl From<Time> for Ages {
 }
 
 /// A gap in the times on record, as a clock leaves one that is suddenly far ahead: some versions
-/// are older than two weeks before the newest one, and none is from the first of these weeks. The
-/// same is left by two weeks without any version; a week with some later, there is no gap any more.
+/// are older than three weeks before the newest one, and none is from the first two of these weeks.
+/// The same is left by any two weeks without a version; a week with some later, there is no gap any
+/// more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ClockJump {
     /// The newest time on record that is not after the clock's.
@@ -319,7 +322,7 @@ impl Store {
     /// Returns the jump before the newest time on record, if there is one.
     fn jump_to(&self, newest: Time) -> Result<Option<ClockJump>> {
         let Some(last) = newest.checked_sub(WEEK) else { return Ok(None) };
-        let first = last.saturating_sub(WEEK);
+        let first = last.saturating_sub(JUMP);
         let before = self.newest_time(last, first)?;
         Ok(before.filter(|&before| before < first).map(|from| ClockJump { to: newest, from }))
     }
@@ -663,7 +666,10 @@ impl Inner {
             Retention::All => 0,
             Retention::Versions(count) => (row.seq() + 1).saturating_sub(count.max(1)),
             Retention::Age(span) => {
-                let oldest = self.locate_as_of(row, ages_from.saturating_sub(span))?;
+                let oldest = match ages_from.checked_sub(span) {
+                    Some(time) => self.locate_as_of(row, time)?,
+                    None => None,
+                };
                 oldest.map_or(0, |stored| stored.header().seq)
             }
         };

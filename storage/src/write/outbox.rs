@@ -75,9 +75,9 @@ impl Outgoing {
 /// A reader of the outputs of a store, in order: an iterator over those that are durable and not
 /// acknowledged. Two readers of one name do not know each other.
 ///
-/// The iterator has no end: after none it may have another output later, and a failed read is tried
-/// again. If there is none and all given ones are acknowledged, it notes how far it looked, when
-/// that was far.
+/// The iterator has no end: after none it may have another output later. An error ends it: a new
+/// reader of the name tries again. If there is none and all given ones are acknowledged, it notes
+/// how far it looked, when that was far.
 #[derive(Debug)]
 pub struct Outbox<'a> {
     inner: &'a Inner,
@@ -93,6 +93,8 @@ pub struct Outbox<'a> {
     looked: OutboxPlace,
     /// Bytes of frames without outputs that were read since the place was noted.
     looked_bytes: u64,
+    /// Whether a read failed.
+    is_over: bool,
 }
 
 /// The progress of an outbox, and the data kept for it.
@@ -121,8 +123,9 @@ impl Store {
         let from = self.inner().heads.lock().outbox(name);
         let from = from.ok_or_else(|| Error::not_found("outbox", name))?;
         let (name, ready) = (name.to_string(), VecDeque::new());
-        let (tail, given, looked, looked_bytes) = (None, from, from, 0);
-        Ok(Outbox { inner: self.inner(), name, tail, from, ready, given, looked, looked_bytes })
+        let (inner, tail, given, looked) = (self.inner(), None, from, from);
+        let (looked_bytes, is_over) = (0, false);
+        Ok(Outbox { inner, name, tail, from, ready, given, looked, looked_bytes, is_over })
     }
 
     /// Makes the outbox of this name, unless there is one, and returns it as
@@ -249,9 +252,13 @@ impl Iterator for Outbox<'_> {
     type Item = Result<Outgoing>;
 
     fn next(&mut self) -> Option<Result<Outgoing>> {
+        if self.is_over {
+            return None;
+        }
         if self.ready.is_empty()
             && let Err(error) = self.read()
         {
+            self.is_over = true;
             return Some(Err(error));
         }
         let next = self.ready.pop_front();

@@ -1511,20 +1511,16 @@ fn restore_to_times(seed: u64) -> u64 {
     }) {
         let (last, behind) = asked(&moments, time.as_millis());
         let Some(behind) = behind else {
-            restored_to(Until::Time(Time::from_millis(time.as_millis())), &moments[last]);
+            restored_to(Until::Time(time), &moments[last]);
             continue;
         };
         asked_count += 1;
-        let error =
-            restore(&path, &to, Until::Time(Time::from_millis(time.as_millis()))).unwrap_err();
+        let error = restore(&path, &to, Until::Time(time)).unwrap_err();
         let ErrorKind::TimesOutOfOrder(disorder) = error.kind() else { panic!("{error}") };
         assert!(!to.exists(), "nothing is made");
-        assert_eq!(disorder.until, Time::from_millis(time.as_millis()));
+        assert_eq!(disorder.until, time);
         assert_eq!(Some(disorder.later_time), moments[last + 1].time);
-        assert!(
-            disorder.end_time <= Time::from_millis(time.as_millis())
-                && disorder.later < disorder.end
-        );
+        assert!(disorder.end_time <= time && disorder.later < disorder.end);
         assert_eq!(disorder.end, moments[behind].end, "seed {seed}: {time}");
         restored_to(Until::Position(disorder.later), &moments[last]);
         restored_to(Until::Position(disorder.end), &moments[behind]);

@@ -37,6 +37,28 @@ fn all(outbox: &mut Outbox<'_>) -> Vec<Known> {
         .collect()
 }
 
+/// Regression: a frame that could not be read was an error without end.
+#[test]
+fn a_damaged_frame_is_one_error() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (_, genesis) = Author::at(1, 5);
+    append(&store, &[genesis], &[]).unwrap();
+    drop(store.create_outbox("mail").unwrap());
+    // A byte of the first frame's body.
+    let log = path.join("log/00000001.log");
+    let mut bytes = std::fs::read(&log).unwrap();
+    bytes[300] ^= 1;
+    std::fs::write(&log, bytes).unwrap();
+    for _ in 0..2 {
+        let mut outbox = store.outbox("mail").unwrap();
+        let error = outbox.next().unwrap().unwrap_err();
+        assert!(matches!(error.kind(), ErrorKind::Damaged { .. }), "{error}");
+        assert!(outbox.next().is_none(), "an error ends it");
+    }
+}
+
 #[test]
 fn outputs_are_given_in_order_and_again_until_they_are_acknowledged() {
     let seeds = if std::env::var_os("RUN_SLOW_TESTS").is_some() { 60 } else { 4 };

@@ -15,7 +15,7 @@ use crate::disk::directory::{Directory, stage_file, sync_directory, temporary};
 use crate::disk::file::DiskFile;
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
-use crate::log::frame::{Check, damaged};
+use crate::log::frame::{Check, Frame, damaged};
 use crate::log::pack::Pack;
 use crate::log::pack::writer::PackWriter;
 use crate::log::scan::{Next, Scan};
@@ -398,30 +398,22 @@ impl<'a> LogCopy<'a> {
     /// Returns how many versions of a segment the target has whole and the source with their
     /// headers alone: what retention takes from the target when it gets the pack. Of a segment that
     /// is damaged there, those before the damage count.
-    fn trimmed_count(&self, number: u32) -> Result<u64> {
+    fn trimmed_count(&mut self, number: u32) -> Result<u64> {
         if !self.there.exists(number)? {
             return Ok(0);
         }
         let start = Tail::of_segment(number, self.source.header(number)?.previous);
-        let whole = |segments, until| -> Result<(u64, Position)> {
-            let mut scan = Scan::new(segments, start);
-            let (mut count, mut end) = (0, start.end);
-            loop {
-                let frame = match scan.next() {
-                    Ok(Next::Frame(frame)) if frame.position < until => frame,
-                    Err(error) if !error.is_of_bytes() => return Err(error),
-                    _ => return Ok((count, end)),
-                };
-                end = scan.tail().end;
-                for record in records(&frame.body) {
-                    if let Record::Version(version) = record? {
-                        count += u64::from(version.decode(frame.position)?.payloads.is_some());
-                    }
-                }
-            }
+        let (reported, all, progress) = (self.reported, self.bytes_count, &mut self.progress);
+        let mut go_on = || match progress(reported, all) {
+            true => Ok(()),
+            false => Err(ErrorKind::Stopped.into()),
         };
-        let (had, until) = whole(&self.there, Position::new(number + 1, 0))?;
-        let (left, _) = whole(self.source, until)?;
+        let behind = Position::new(number + 1, 0);
+        let (had, until) = whole_count(&self.there, start, behind, &mut go_on)?;
+        if had == 0 {
+            return Ok(0);
+        }
+        let (left, _) = whole_count(self.source, start, until, &mut go_on)?;
         Ok(had.saturating_sub(left))
     }
 
@@ -629,5 +621,40 @@ impl Drop for LogCopy<'_> {
         for file in &self.staged {
             let _ = self.target.disk().remove(&temporary(&file.path(self.target)));
         }
+    }
+}
+
+/// Counts the versions of a segment that have their payloads, in frames that begin before `until`;
+/// returns the count, and the end of the last frame that was read. Those before damage count.
+fn whole_count(
+    segments: &Segments,
+    start: Tail,
+    until: Position,
+    go_on: &mut dyn FnMut() -> Result<()>,
+) -> Result<(u64, Position)> {
+    let whole = |frame: &Frame| -> Result<u64> {
+        let mut count = 0;
+        for record in records(&frame.body) {
+            if let Record::Version(version) = record? {
+                count += u64::from(version.decode(frame.position)?.payloads.is_some());
+            }
+        }
+        Ok(count)
+    };
+    let mut scan = Scan::new(segments, start);
+    let (mut count, mut end) = (0, start.end);
+    loop {
+        let more = match scan.next() {
+            Ok(Next::Frame(frame)) if frame.position < until => whole(&frame),
+            Err(error) => Err(error),
+            _ => return Ok((count, end)),
+        };
+        match more {
+            Ok(more) => count += more,
+            Err(error) if error.is_of_bytes() => return Ok((count, end)),
+            Err(error) => return Err(error),
+        }
+        end = scan.tail().end;
+        go_on()?;
     }
 }
