@@ -136,7 +136,8 @@ fn words(repaired: &Repaired) -> Vec<(&'static str, String)> {
     let marker = marker.map(|made| ("marker", made));
     let before = repaired.accepted_before.as_ref().map(|loss| {
         let accepted = format!("accepted before, at {}", loss_line(loss));
-        ("loss", format!("{accepted}; nothing is left to accept"))
+        let is_whole = matches!(repaired.compared, Compared::Whole(_));
+        ("loss", accepted + if is_whole { "; nothing is left to accept" } else { "" })
     });
     marker.into_iter().chain([("compared", compared)]).chain(before).collect()
 }

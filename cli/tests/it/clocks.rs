@@ -108,7 +108,8 @@ fn a_wake_that_ran_by_a_clock_a_year_ahead_lets_no_history_go() {
     terminal.write("object.wasm", objects::module());
     terminal.write("policy.cedar", objects::policy(objects::NOBODY));
     terminal.run("create object.wasm late --policy policy.cedar").done();
-    let compacted = &json(&terminal, "compact --all")[0];
+    let shown = terminal.run("compact --all --json");
+    let compacted: Value = serde_json::from_str(&shown.stdout).unwrap();
     assert_eq!(compacted["versions_dropped"], 0, "{compacted}");
     assert!(compacted["ages_from"].is_null(), "{compacted}");
     let jump = &compacted["clock_jump"];

@@ -151,8 +151,8 @@ fn repair(
     drop(directory);
     let store = options.clone().existing(true).open(path)?;
     let accepted_before = match (&compared, accepted) {
-        (Compared::Whole(_), Some(accepted)) => recorded(store.inner(), accepted.token),
-        _ => None,
+        (Compared::Lost(_), _) | (_, None) => None,
+        (_, Some(accepted)) => recorded(store.inner(), accepted.token),
     };
     store.close()?;
     Ok(Repaired { marker_made, compared, accepted_before })
