@@ -286,8 +286,8 @@ pub const CANARIES: &[Canary] = &[
         "time of a version",
         "admission_soundness",
         "policy/src/verify.rs",
-        "if ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} or \
-         later\", self.head.header.time.as_millis());\n            return \
+        "if ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} \
+         or later\", self.head.header.time.as_millis());\n            return \
          Err(Error::mismatch(\"time\", seq, expected, input.time.as_millis()));\n        }\n        \
          let (tracked",
         "false",

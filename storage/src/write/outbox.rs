@@ -93,7 +93,7 @@ pub struct Outbox<'a> {
     looked: OutboxPlace,
     /// Bytes of frames without outputs that were read since the place was noted.
     looked_bytes: u64,
-    /// Whether a read failed.
+    /// True once a read failed.
     is_over: bool,
 }
 
