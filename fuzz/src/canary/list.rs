@@ -288,8 +288,8 @@ pub const CANARIES: &[Canary] = &[
         "policy/src/verify.rs",
         "if ⟦input.time < self.head.header.time⟧ {\n            let expected = format!(\"{} \
          or later\", self.head.header.time.as_millis());\n            return \
-         Err(Error::mismatch(\"time\", seq, expected, input.time.as_millis()));\n        }\n        \
-         let (tracked",
+         Err(Error::mismatch(\"time\", seq, expected, input.time.as_millis()));\n        }\n   \
+         \x20    let (tracked",
         "false",
     ),
     // Compiled rules.

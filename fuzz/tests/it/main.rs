@@ -144,9 +144,10 @@ fn faults() {
 
 #[test]
 fn backup() {
-    let counts = counted("backup", 3);
+    let counts = counted("backup", 6);
     assert!(counts["crash points"] > 300, "{counts:?}");
     assert!(counts["states that are gone"] > 0, "{counts:?}");
+    assert!(counts["versions taken from backups"] > 0, "{counts:?}");
 }
 
 #[test]
