@@ -618,7 +618,7 @@ fn reference(times: &[Time], now: Time) -> (Time, bool) {
     let until = |last: Time| times.iter().copied().filter(|&time| time <= last).max();
     let newest = until(now).unwrap_or_default();
     let older = newest.checked_sub(7 * DAY).and_then(until);
-    (newest, older.is_some_and(|older| older.saturating_add(14 * DAY) < newest))
+    (newest, older.is_some_and(|older| older.saturating_add(21 * DAY) < newest))
 }
 
 /// A guard that lets the log's thread continue when it is dropped.
