@@ -134,7 +134,7 @@ fn a_limit_cuts_the_end_that_would_come_last() {
 
 #[test]
 fn pages_of_any_size_are_the_whole_list_in_either_direction() {
-    let shelf = Shelf::of(1, 40);
+    let shelf = Shelf::of(1, 80);
     let book = &shelf.books[0];
     let history = |refused: bool, backwards: bool| {
         let history = History::new(&shelf.store, book.id());
