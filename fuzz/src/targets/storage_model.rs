@@ -537,12 +537,18 @@ impl Run {
         Ok(())
     }
 
-    /// Checks a copy while it changes.
-    fn busy(&mut self) -> Outcome {
+    /// Copies the database when all is durable; returns where to.
+    fn copied(&mut self, name: &str) -> Result<PathBuf, String> {
         must("waiting for all", self.store().sync())?;
         self.copies += 1;
-        let path = self.directory.path().join(format!("busy {}", self.copies));
+        let path = self.directory.path().join(format!("{name} {}", self.copies));
         copy(&self.path, &path)?;
+        Ok(path)
+    }
+
+    /// Checks a copy while it changes.
+    fn busy(&mut self) -> Outcome {
+        let path = self.copied("busy")?;
         let bytes_max = if self.rng.random_bool(0.5) { 1 << 20 } else { 2000 };
         let options = options(&mut self.rng).existing(true).check_bytes_max(bytes_max);
         let store = must("opening a copy", options.open(&path))?;
@@ -557,10 +563,7 @@ impl Run {
     /// Lets history go by age in a copy, by any clock: what the rule keeps is there, and everything
     /// when the times jump.
     fn age(&mut self) -> Outcome {
-        must("waiting for all", self.store().sync())?;
-        self.copies += 1;
-        let path = self.directory.path().join(format!("aged {}", self.copies));
-        copy(&self.path, &path)?;
+        let path = self.copied("aged")?;
         let options = options(&mut self.rng).existing(true);
         let store = must("opening a copy", options.open(&path))?;
         let objects = &self.model.objects;
@@ -593,10 +596,7 @@ impl Run {
 
     /// Lets all history go in a copy: what outboxes have not given stays, and all heads.
     fn trim(&mut self) -> Outcome {
-        must("waiting for all", self.store().sync())?;
-        self.copies += 1;
-        let path = self.directory.path().join(format!("trimmed {}", self.copies));
-        copy(&self.path, &path)?;
+        let path = self.copied("trimmed")?;
         let options = options(&mut self.rng).existing(true);
         let store = must("opening a copy", options.open(&path))?;
         must("a rule", store.set_retention(None, Retention::Versions(1)))?;

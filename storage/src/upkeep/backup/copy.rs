@@ -372,10 +372,7 @@ impl<'a> LogCopy<'a> {
     fn report(&mut self, bytes: u64) -> Result<()> {
         let all = self.bytes_count;
         self.reported = self.reported.max(bytes.min(all));
-        match (self.progress)(self.reported, all) {
-            true => Ok(()),
-            false => Err(ErrorKind::Stopped.into()),
-        }
+        go_on(self.progress, self.reported, all)
     }
 
     /// Copies a segment, up to the end of the copy, and returns its end.
@@ -403,17 +400,13 @@ impl<'a> LogCopy<'a> {
             return Ok(0);
         }
         let start = Tail::of_segment(number, self.source.header(number)?.previous);
-        let (reported, all, progress) = (self.reported, self.bytes_count, &mut self.progress);
-        let mut go_on = || match progress(reported, all) {
-            true => Ok(()),
-            false => Err(ErrorKind::Stopped.into()),
-        };
+        let mut report = || go_on(self.progress, self.reported, self.bytes_count);
         let behind = Position::new(number + 1, 0);
-        let (had, until) = whole_count(&self.there, start, behind, &mut go_on)?;
+        let (had, until) = whole_count(&self.there, start, behind, &mut report)?;
         if had == 0 {
             return Ok(0);
         }
-        let (left, _) = whole_count(self.source, start, until, &mut go_on)?;
+        let (left, _) = whole_count(self.source, start, until, &mut report)?;
         Ok(had.saturating_sub(left))
     }
 
@@ -624,13 +617,21 @@ impl Drop for LogCopy<'_> {
     }
 }
 
+/// Reports the progress, and stops when that is requested.
+fn go_on(progress: Progress<'_>, bytes: u64, all: u64) -> Result<()> {
+    match progress(bytes, all) {
+        true => Ok(()),
+        false => Err(ErrorKind::Stopped.into()),
+    }
+}
+
 /// Counts the versions of a segment that have their payloads, in frames that begin before `until`;
 /// returns the count, and the end of the last frame that was read. Those before damage count.
 fn whole_count(
     segments: &Segments,
     start: Tail,
     until: Position,
-    go_on: &mut dyn FnMut() -> Result<()>,
+    report: &mut dyn FnMut() -> Result<()>,
 ) -> Result<(u64, Position)> {
     let whole = |frame: &Frame| -> Result<u64> {
         let mut count = 0;
@@ -655,6 +656,6 @@ fn whole_count(
             Err(error) => return Err(error),
         }
         end = scan.tail().end;
-        go_on()?;
+        report()?;
     }
 }
