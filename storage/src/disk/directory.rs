@@ -73,6 +73,9 @@ pub(crate) struct Directory {
     path: PathBuf,
     id: DatabaseId,
     marker: Arc<dyn DiskFile>,
+    /// The directory of the log, locked like the marker, which someone may remove or replace while
+    /// the database is open; none where directories are not locked.
+    _log: Option<Arc<dyn DiskFile>>,
 }
 
 impl Directory {
@@ -92,9 +95,8 @@ impl Directory {
         }
     }
 
-    /// Opens the database in `path` and locks its marker. When that is lost or damaged, the id is
-    /// the one that the log says, and the fault is returned too; without a marker nothing is
-    /// locked.
+    /// Opens the database in `path` and locks its marker and its log. When the marker is lost or
+    /// damaged, the id is the one that the log says, and the fault is returned too.
     pub(crate) fn open_by_log(
         disk: Arc<dyn Disk>,
         path: &Path,
@@ -114,8 +116,9 @@ impl Directory {
                 marker
             }
         };
+        let log = lock_log(&*disk, path, access)?;
         let Some(id) = id(path.join(LOG))? else { return Err(fault) };
-        Ok((Directory { disk, path: path.to_path_buf(), id, marker }, Some(fault)))
+        Ok((Directory { disk, path: path.to_path_buf(), id, marker, _log: log }, Some(fault)))
     }
 
     /// Opens and locks the database in `path`; makes one in a directory that is missing or empty,
@@ -526,7 +529,8 @@ fn begin(
     sync_directory(&*disk, path)?;
     // An earlier attempt may have crashed between a name and its sync.
     sync_directory(&*disk, &log)?;
-    Ok(Directory { disk, path: path.to_path_buf(), id, marker })
+    let log = lock_log(&*disk, path, access)?;
+    Ok(Directory { disk, path: path.to_path_buf(), id, marker, _log: log })
 }
 
 /// Checks that a directory is missing or empty, or has an unfinished database.
@@ -614,6 +618,16 @@ fn lock(file: &dyn DiskFile, gate: Gate<'_>, access: Access) -> Result<()> {
     }
 }
 
+/// Locks the directory of the log of the database in `path`; returns none where it is missing, and
+/// where directories are not locked.
+fn lock_log(disk: &dyn Disk, path: &Path, access: Access) -> Result<Option<Arc<dyn DiskFile>>> {
+    let Ok(log) = disk.open_directory(&path.join(LOG)) else { return Ok(None) };
+    match lock(&*log, None, access) {
+        Err(error) if *error.kind() == ErrorKind::Locked => Err(error),
+        locked => Ok(locked.is_ok().then_some(log)),
+    }
+}
+
 /// Returns a gate that a waiting writer keeps closed. Where directories are not locked there is
 /// none.
 fn closed_by_another(gate: Gate<'_>) -> Option<Arc<dyn DiskFile>> {
@@ -630,15 +644,15 @@ fn open(disk: Arc<dyn Disk>, path: &Path, access: Access) -> Result<Directory> {
     let marker = opened.map_err(|error| Error::io("open", error))?;
     lock(&*marker, Some((&*disk, path)), access)?;
     let id = decode(&read(&*marker)?)?;
-    if access.read_only {
-        return Ok(Directory { disk, path: path.to_path_buf(), id, marker });
+    if !access.read_only {
+        let log = path.join(LOG);
+        disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
+        // A crash may have come between a name and its sync, now or when it was made.
+        sync_directory(&*disk, path)?;
+        sync_directory(&*disk, &log)?;
     }
-    let log = path.join(LOG);
-    disk.create_directory(&log).map_err(|error| Error::io("create directory", error))?;
-    // A crash may have come between a name and its sync, now or when it was made.
-    sync_directory(&*disk, path)?;
-    sync_directory(&*disk, &log)?;
-    Ok(Directory { disk, path: path.to_path_buf(), id, marker })
+    let log = lock_log(&*disk, path, access)?;
+    Ok(Directory { disk, path: path.to_path_buf(), id, marker, _log: log })
 }
 
 fn read(marker: &dyn DiskFile) -> Result<Vec<u8>> {

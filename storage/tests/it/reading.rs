@@ -315,6 +315,38 @@ fn readers_share_a_database_and_a_writer_has_it_alone() {
     small().open(&path).unwrap();
 }
 
+/// Regression: a database that was open, whose marker somebody removed or replaced, could be
+/// repaired and opened once more: two wrote the same log.
+#[test]
+fn a_database_whose_marker_goes_away_while_it_is_open_is_still_locked() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let (author, genesis) = Author::new(1);
+    append(&store, &[genesis], &[]).unwrap();
+    let marker = path.join("continuant.db");
+    let bytes = std::fs::read(&marker).unwrap();
+    let refused = |by_whom: &str| {
+        let repaired = small().repair(&path, None, |_, _| {}).unwrap_err();
+        let opened = [small().open(&path), small().read_only(true).open(&path)];
+        let opened = opened.map(|opened| opened.unwrap_err());
+        for error in opened.iter().chain([&repaired]) {
+            assert_eq!(*error.kind(), ErrorKind::Locked, "{by_whom}");
+            assert!(error.to_string().contains("this same process"), "{by_whom}: {error}");
+        }
+    };
+    std::fs::remove_file(&marker).unwrap();
+    let repaired = small().repair(&path, None, |_, _| {}).unwrap_err();
+    assert_eq!(*repaired.kind(), ErrorKind::Locked, "the marker is gone");
+    refused("the marker is made again");
+    std::fs::remove_file(&marker).unwrap();
+    std::fs::write(&marker, bytes).unwrap();
+    refused("another file is the marker");
+    drop(store);
+    let store = small().open(&path).unwrap();
+    assert!(store.info(author.head.id).unwrap().is_some());
+}
+
 #[test]
 fn a_lock_is_waited_for_as_long_as_the_option_says() {
     let directory = TempDir::new().unwrap();
