@@ -170,10 +170,12 @@ impl Image {
 }
 
 impl Memory for Image {
+    #[inline]
     fn bytes_count(&self) -> u64 {
         self.bytes_count
     }
 
+    #[inline]
     fn page(&self, index: u32) -> &Page {
         match find(&self.pages, index) {
             Some(page) => page,
@@ -183,6 +185,7 @@ impl Memory for Image {
     }
 }
 
+#[inline]
 fn find(pages: &[(u32, Arc<Page>)], index: u32) -> Option<&Page> {
     let at = pages.binary_search_by_key(&index, |(index, _)| *index).ok()?;
     Some(&pages[at].1)

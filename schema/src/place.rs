@@ -199,6 +199,7 @@ fn locate(
     Ok(address)
 }
 
+#[inline]
 fn add(base: u32, offset: u32) -> FaultResult<u32> {
     let sum = base.checked_add(offset);
     sum.ok_or_else(|| Fault::new("an address", format_args!("{base} + {offset}")))
@@ -223,8 +224,8 @@ fn trace<'a>(
     path: &str,
     mut enter: impl FnMut(u32, u32, &'a Type) -> Result<()>,
 ) -> Result<(u32, &'a Type)> {
-    let field = first(state, path)?;
-    let segments = path.split('.').skip(1);
+    let mut segments = path.split('.');
+    let field = field(state, segments.next().unwrap_or_default())?;
     let (mut offset, mut ty) = (field.offset, &field.ty);
     for segment in segments {
         match ty {

@@ -139,6 +139,7 @@ pub struct ResultType {
 
 impl Type {
     /// Size and alignment in memory.
+    #[inline]
     pub fn layout(&self) -> Layout {
         match self {
             Type::Bool | Type::U8 | Type::S8 => Layout::scalar(1),
