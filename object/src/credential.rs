@@ -119,6 +119,21 @@ impl SigningKey {
         SigningKey(ed25519_dalek::SigningKey::from_bytes(secret))
     }
 
+    /// Returns the key of a 32-byte secret that was kept beside its public half.
+    ///
+    /// # Errors
+    ///
+    /// [`Credential`](ErrorKind::Credential) when `public` is not the public half of the secret, as
+    /// when one of the two was changed.
+    pub fn from_pair(secret: &[u8; 32], public: PublicKey) -> Result<SigningKey> {
+        let key = SigningKey::from_secret(secret);
+        if key.public() != public {
+            let found = format!("{public} is not the public half of the secret key");
+            return Err(ErrorKind::Credential(found).into());
+        }
+        Ok(key)
+    }
+
     /// Returns the secret behind the key.
     pub fn secret(&self) -> [u8; 32] {
         self.0.to_bytes()
@@ -284,4 +299,18 @@ fn verify_each(signatures: &[Signature], bytes: impl FnOnce() -> Vec<u8>) -> Res
             .map_err(|_| problem(format!("the signature of {key} does not verify")))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_secret_is_taken_with_its_own_public_half_alone() {
+        let (one, other) = ([1; 32], [2; 32]);
+        let public = SigningKey::from_secret(&one).public();
+        assert_eq!(SigningKey::from_pair(&one, public).expect("its own").public(), public);
+        let error = SigningKey::from_pair(&other, public).expect_err("another's");
+        assert!(matches!(error.kind(), ErrorKind::Credential(_)), "{error}");
+    }
 }

@@ -699,7 +699,7 @@ fn a_key_is_for_its_owners_eyes() {
     let path = terminal.path("owner.key");
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
     let text = std::fs::read_to_string(&path).unwrap();
-    assert_eq!((text.len(), text.ends_with('\n')), (65, true));
+    assert!(text.starts_with("continuant key 2\ned25519\nsecret "), "{}", text.len());
     let again = terminal.run("key new owner.key");
     assert_eq!(again.code, Some(1));
     assert_eq!(std::fs::read_to_string(&path).unwrap(), text, "it was not written over");

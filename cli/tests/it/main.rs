@@ -9,6 +9,7 @@
 //! - `failures`: failures, with their words and exit codes.
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
 //! - `evidence`: losses of a database or a backup are reported, and stay on record.
+//! - `keys`: keys of other programs, and keys for them.
 //! - `losses`: the demo killed at random moments: every acknowledged commit is there.
 //! - `sharing`: several processes that want one database, directories that cannot be written, and
 //!   full disks.
@@ -34,6 +35,7 @@ mod evidence;
 mod failures;
 mod generated;
 mod hostile;
+mod keys;
 mod losses;
 mod objects;
 mod outputs;

@@ -25,6 +25,7 @@ fn no_file_is_read_beyond_its_limit() {
         ("upgrade visits /dev/zero".to_string(), 4 << 20),
         ("fuzz object.wasm --policy policy.cedar --invariants /dev/zero".to_string(), 64 << 10),
         ("key show /dev/zero".to_string(), 4096),
+        ("key import /dev/zero --to other.key".to_string(), 16384),
         (format!("{calls} /dev/zero"), 4096),
         ("call visits ring --session /dev/zero".to_string(), 4096),
         ("session open visits /dev/zero --sign owner.key".to_string(), 4096),
@@ -188,6 +189,8 @@ fn files_may_be_beside_those_of_a_database() {
         ("export visits", "log.continuant"),
         ("run --metrics", "logbook.prom"),
         ("key new", "some.key"),
+        ("key import ../owner.key --to", "same.key"),
+        ("key export ../owner.key --pem --to", "some.pem"),
         ("session new", "some.session"),
     ];
     for (line, place) in outputs {

@@ -83,6 +83,16 @@ const STEPS: &[Step] = &[
         ("key show other.key", "public"),
     ),
     step(
+        "key import owner.key --to same.key",
+        "the key file same.key, of the key ",
+        ("key show same.key", "public"),
+    ),
+    step(
+        "key export owner.key --pem --to owner.pem",
+        "the key file owner.pem, of the key ",
+        ("key import owner.pem --to third.key", "pkcs8"),
+    ),
+    step(
         "create object.wasm hello --policy policy.cedar --name made",
         ", called \"made\";",
         ("get made label", "hello"),

@@ -491,6 +491,13 @@ pub const CANARIES: &[Canary] = &[
         "ed25519_dalek::Verifier::verify(&verifying, &bytes, &claimed)",
     ),
     canary(
+        "public halves of keys",
+        "proof_malleability",
+        "object/src/credential.rs",
+        "if ⟦key.public() != public⟧ {",
+        "false",
+    ),
+    canary(
         "keys in order",
         "proof_malleability",
         "object/src/credential.rs",

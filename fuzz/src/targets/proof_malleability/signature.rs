@@ -62,10 +62,21 @@ pub(super) fn run(rng: &mut StdRng) -> Result<u64, String> {
             tried += 1;
         }
     }
+    pair(rng, &keys[0])?;
     let other = ObjectId(rng.random());
     refutes("a credential for another object", &credential, other, &request)?;
     refutes("a credential of nobody", &nobody(rng), object, &request)?;
-    Ok(tried + 2)
+    Ok(tried + 3)
+}
+
+/// Requires that a secret is taken with its own public half, and with no other.
+fn pair(rng: &mut StdRng, key: &SigningKey) -> Outcome {
+    let (mut secret, mut public) = (key.secret(), key.public());
+    let taken = must("a secret with its public half", SigningKey::from_pair(&secret, public))?;
+    equal("whose key a pair is", &public, &taken.public())?;
+    let half = if rng.random_bool(0.5) { &mut secret } else { &mut public.0 };
+    half[rng.random_range(0..32)] ^= 1 << rng.random_range(0..8);
+    hold("a pair with a changed bit is refused", SigningKey::from_pair(&secret, public).is_err())
 }
 
 fn refutes(what: &str, credential: &Credential, object: ObjectId, request: &Request) -> Outcome {
