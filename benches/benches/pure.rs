@@ -68,7 +68,7 @@ impl Counter {
             effects: &self.effects,
             fuel: 100,
             page_count: 1,
-            instrumentation: 1,
+            instrumentation: 2,
             policy: self.definition.policy.hash(),
         };
         admit(&self.definition, &self.head, Vec::new(), step, &mut NotAsked).expect(EXPECTED)
@@ -88,7 +88,7 @@ fn outcome<'a>(
 ) -> Outcome<'a> {
     Outcome {
         effects,
-        instrumentation: 1,
+        instrumentation: 2,
         fuel: 100,
         memory_bytes: MEMORY_BYTES as u64,
         memory_root: Tree::of(image).root(),

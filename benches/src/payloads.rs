@@ -63,7 +63,7 @@ impl Payloads {
     }
 
     pub(crate) fn outcome(&self, memory_root: MemoryRoot, page_count: u32) -> Outcome<'_> {
-        let (instrumentation, fuel, globals) = (1, 100, globals_hash(&[]));
+        let (instrumentation, fuel, globals) = (2, 100, globals_hash(&[]));
         let (effects, memory_bytes) = (&self.effects, MEMORY_BYTES);
         let (parts, tracked) = (parts(), Tracked::NONE);
         Outcome {

@@ -41,10 +41,7 @@ pub use schema::CoreType;
 
 /// The version of everything that determines the results and costs of a step. It is part of every
 /// version header.
-pub const INSTRUMENTATION_VERSION: u32 = 1;
-/// The version in the headers of creations and upgrades that called `_initialize`, which older ones
-/// did not; it differs in nothing else.
-pub const INITIALIZING_VERSION: u32 = 2;
+pub const INSTRUMENTATION_VERSION: u32 = 2;
 /// A module ready for a substrate, and the facts about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instrumented {

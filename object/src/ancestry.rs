@@ -58,7 +58,10 @@ impl AncestryProof {
                 }
                 let next = next_seq(header.seq, target);
                 let jumps = next == jump_seq(header.seq);
-                expected = (next, if jumps { header.jump } else { header.parent });
+                let Some(hash) = (if jumps { header.jump } else { header.parent }) else {
+                    return Err(Error::mismatch("ancestry", header.seq, "its parent", "none"));
+                };
+                expected = (next, hash);
             } else {
                 expected.1 = header.hash();
             }

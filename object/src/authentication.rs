@@ -48,7 +48,7 @@ fn opening(
     let admitted = head.ledger.sessions.admit(session, (keys.len(), is_named), input.time);
     admitted.map_err(|problem| match problem {
         SessionProblem::Open => Verdict::native(Reason::SessionOpen, session.to_string()),
-        SessionProblem::Full => sessions_full(),
+        SessionProblem::Full => Verdict::native(Reason::SessionsFull, ""),
     })
 }
 
@@ -60,8 +60,7 @@ fn signers_of(
     host: Host<'_>,
 ) -> Result<Vec<PublicKey>, Verdict> {
     let Some(credential) = timely(head, input)? else { return Ok(Vec::new()) };
-    let other = |parent: &VersionHash| *parent != head.hash && *parent != VersionHash::NONE;
-    if let Some(parent) = credential.parent.filter(other) {
+    if let Some(parent) = credential.parent.filter(|parent| *parent != head.hash) {
         return Err(wrong_parent(head, parent));
     }
     if let Some(session) = credential.session() {
@@ -173,19 +172,13 @@ fn wrong_parent(head: &Head, parent: VersionHash) -> Verdict {
     Verdict::native(Reason::WrongParent, detail)
 }
 
-/// Returns the verdict on a session for which there is no room.
-fn sessions_full() -> Verdict {
-    Verdict::native(Reason::SessionsFull, "")
-}
-
 /// Returns the verdict on a wrong code of an input in a session; only the host can give it.
 fn wrong_code() -> Verdict {
     Verdict::native(Reason::SessionCode, "the code is not of the session's secret")
 }
 
 /// Returns the native verdict on an input that was refused with `given`: that of [`authenticate`]
-/// or, if that is another one, `given` itself where only the host could give it or an older rule
-/// gave it.
+/// or, where only the host could give it, `given` itself.
 ///
 /// # Errors
 ///
@@ -197,53 +190,11 @@ pub fn authenticate_refused(
     host: Host<'_>,
     given: &Verdict,
 ) -> Result<Vec<PublicKey>, Verdict> {
-    if is_of_no_parent(head, input, given) {
-        return Err(given.clone());
-    }
-    let signers = signers_of(head, tracked, input, host)?;
-    // The check for room comes before any check of a session to open.
-    if given.reason == Reason::NoncesFull && is_of_less_room(head, input, &signers, given) {
-        return Err(given.clone());
-    }
-    opening(head, tracked, input, &signers)?;
-    match is_of_its_host(input, given) || is_of_less_room(head, input, &signers, given) {
+    let signers = authenticate(head, tracked, input, host)?;
+    let session = input.credential.as_ref().and_then(Credential::session);
+    match session.is_some() && *given == wrong_code() {
         true => Err(given.clone()),
         false => Ok(signers),
-    }
-}
-
-/// Returns whether `given` is the host's word that the code of an input in a session was wrong.
-fn is_of_its_host(input: &Input, given: &Verdict) -> bool {
-    let session = input.credential.as_ref().and_then(Credential::session);
-    session.is_some() && *given == wrong_code()
-}
-
-/// Returns whether `given` is the verdict on an input whose parent was the hash that encodes
-/// "none": such an input's bytes on record name no parent, but hosts refused it for a wrong one.
-fn is_of_no_parent(head: &Head, input: &Input, given: &Verdict) -> bool {
-    let credential = timely(head, input).ok().flatten();
-    let asks_for_none = credential.is_some_and(|credential| credential.parent.is_none());
-    asks_for_none && *given == wrong_parent(head, VersionHash::NONE)
-}
-
-/// Returns whether `given` is the verdict for want of room for the nonces of `signers`, or for a
-/// session of theirs, by the older rule under which all keys had the same room.
-fn is_of_less_room(head: &Head, input: &Input, signers: &[PublicKey], given: &Verdict) -> bool {
-    let ledger = &head.ledger;
-    let Some(credential) = &input.credential else { return false };
-    if credential.session().is_some() {
-        return false;
-    }
-    let nonces_full = || Verdict::native(Reason::NoncesFull, format!("nonce {}", credential.nonce));
-    match (given.reason, &input.request) {
-        (Reason::NoncesFull, _) => {
-            ledger.nonces.was_full(signers, input.time) && *given == nonces_full()
-        }
-        (Reason::SessionsFull, Request::OpenSession { session, .. }) => {
-            let admitted = ledger.sessions.admit(*session, (signers.len(), false), input.time);
-            admitted == Err(SessionProblem::Full) && *given == sessions_full()
-        }
-        _ => false,
     }
 }
 

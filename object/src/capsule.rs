@@ -16,7 +16,9 @@ use crate::error::{Error, Result};
 use crate::hash::{Context, HASH_BYTES};
 
 /// The first bytes of every capsule: the format's name and version.
-pub const HEAD: [u8; 16] = *b"CONTINUANT-CAP\x01\x00";
+pub const HEAD: [u8; 16] = *b"CONTINUANT-CAP\x02\x00";
+/// The first bytes of a capsule of format 1, from before the first release.
+pub const OLD_HEAD: [u8; 16] = *b"CONTINUANT-CAP\x01\x00";
 /// Bytes before a section's body: its kind, then its length.
 pub const SECTION_HEAD_BYTES: usize = 5;
 /// Bytes after a section's body: its check.
@@ -26,7 +28,7 @@ pub const SECTION_BYTES_MAX: u32 = 1 << 30;
 /// Bytes of all sections in one [`SectionKind::Packed`], with their heads.
 pub const PACKED_BYTES_MAX: usize = 16 << 20;
 
-static CHAIN_CONTEXT: Context = Context::new("continuant 1 capsule section");
+static CHAIN_CONTEXT: Context = Context::new("continuant 2 capsule section");
 
 /// The kind of content in a section.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -68,7 +70,7 @@ pub fn section_head(kind: SectionKind, length: usize) -> [u8; SECTION_HEAD_BYTES
     assert!(length <= SECTION_BYTES_MAX as usize, "a section is within its limit");
     let code = KINDS.iter().position(|&known| known == kind);
     let mut head = Vec::with_capacity(SECTION_HEAD_BYTES);
-    head.put_u8(code.expect("every kind is in the list") as u8).put_count(length);
+    head.put_u8(code.expect("every kind is in the list") as u8).put_u32(length as u32);
     head.try_into().expect("a section head has its length")
 }
 

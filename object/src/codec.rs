@@ -9,6 +9,9 @@ use arrayvec::ArrayVec;
 use crate::error::{Error, Result};
 use crate::time::Time;
 
+/// The bit that says that another byte of a number follows.
+const MORE: u8 = 0x80;
+
 /// Reads an encoding of `what` from its start to its end.
 pub struct Reader<'a> {
     what: &'static str,
@@ -61,6 +64,14 @@ impl<'a> Reader<'a> {
         self.array().map(u8::from_le_bytes)
     }
 
+    /// Reads the version of an encoding, which must be `known`.
+    pub fn version(&mut self, known: u8) -> Result<()> {
+        match self.u8()? {
+            version if version == known => Ok(()),
+            other => Err(self.fail(1, &format!("version {known}"), other)),
+        }
+    }
+
     /// The next two bytes, little endian.
     pub fn u16(&mut self) -> Result<u16> {
         self.array().map(u16::from_le_bytes)
@@ -81,17 +92,63 @@ impl<'a> Reader<'a> {
         self.u64().map(Time::from_millis)
     }
 
+    /// A number in as few bytes as it needs: seven bits a byte, the lowest first.
+    pub fn varint(&mut self) -> Result<u64> {
+        let mut value = 0;
+        for shift in (0..64).step_by(7) {
+            let byte = self.u8()?;
+            let bits = u64::from(byte & !MORE);
+            // The last byte is not zero, unless it is the only one, and has the bits that are left.
+            if (bits << shift) >> shift != bits || (byte == 0 && shift > 0) {
+                return Err(self.fail(1, "the shortest encoding of a number", byte));
+            }
+            value |= bits << shift;
+            if byte & MORE == 0 {
+                return Ok(value);
+            }
+        }
+        Err(self.fail(1, "at most 10 bytes of a number", "more"))
+    }
+
+    /// Returns whether something is there, as a byte says.
+    pub fn flag(&mut self) -> Result<bool> {
+        match self.u8()? {
+            0 => Ok(false),
+            1 => Ok(true),
+            other => Err(self.fail(1, "0 or 1", other)),
+        }
+    }
+
+    /// The next `N` bytes, if they are there, as the byte before them says.
+    pub fn option<const N: usize>(&mut self) -> Result<Option<[u8; N]>> {
+        self.flag()?.then(|| self.array()).transpose()
+    }
+
     /// A count of things, each at least `each` bytes long, at most `max` of them.
     pub fn count(&mut self, max: usize, each: usize) -> Result<usize> {
-        let count = self.u32()? as usize;
-        if count > max {
-            return Err(self.fail(4, &format!("at most {max}"), count));
+        let start = self.offset;
+        let count = self.varint()?;
+        self.backed(start, count, (max, each))
+    }
+
+    /// A count in four bytes, little endian, as payloads have; else as [`count`](Reader::count).
+    pub fn count_u32(&mut self, max: usize, each: usize) -> Result<usize> {
+        let start = self.offset;
+        let count = self.u32()?;
+        self.backed(start, count.into(), (max, each))
+    }
+
+    /// A count that was read from `start` on, if it is not above the limit and the bytes back it.
+    fn backed(&self, start: usize, count: u64, (max, each): (usize, usize)) -> Result<usize> {
+        let back = self.offset - start;
+        if count > max as u64 {
+            return Err(self.fail(back, &format!("at most {max}"), count));
         }
-        if count.saturating_mul(each) > self.left() {
+        if count.saturating_mul(each as u64) > self.left() as u64 {
             let found = format!("{count} of at least {each} bytes in {} bytes", self.left());
-            return Err(self.fail(4, "a count that the bytes back", found));
+            return Err(self.fail(back, "a count that the bytes back", found));
         }
-        Ok(count)
+        Ok(count as usize)
     }
 
     /// Bytes behind their length, at most `max` of them.
@@ -102,7 +159,13 @@ impl<'a> Reader<'a> {
 
     /// UTF-8 text behind its length in bytes.
     pub fn text(&mut self, max: usize) -> Result<&'a str> {
-        let bytes = self.blob(max)?;
+        let count = self.count(max, 1)?;
+        self.utf8(count)
+    }
+
+    /// UTF-8 text of the next `count` bytes.
+    pub fn utf8(&mut self, count: usize) -> Result<&'a str> {
+        let bytes = self.bytes(count)?;
         std::str::from_utf8(bytes)
             .map_err(|error| self.fail(bytes.len() - error.valid_up_to(), "UTF-8", "other bytes"))
     }
@@ -151,10 +214,26 @@ pub trait Write {
         self.put_u64(time.as_millis())
     }
 
-    /// Appends a count as a `u32`; encoded counts are bounded far below `u32::MAX`.
+    /// Appends a number in as few bytes as it needs: seven bits a byte, the lowest first.
+    #[inline]
+    fn put_varint(&mut self, mut value: u64) -> &mut Self {
+        while value >= u64::from(MORE) {
+            self.put_u8(value as u8 | MORE);
+            value >>= 7;
+        }
+        self.put_u8(value as u8)
+    }
+
+    /// Appends bytes that may not be there, behind a byte that says whether they are.
+    #[inline]
+    fn put_option(&mut self, bytes: Option<&[u8]>) -> &mut Self {
+        self.put_u8(u8::from(bytes.is_some())).put(bytes.unwrap_or_default())
+    }
+
+    /// Appends a count.
     #[inline]
     fn put_count(&mut self, count: usize) -> &mut Self {
-        self.put_u32(u32::try_from(count).expect("what is encoded is within the limits"))
+        self.put_varint(count as u64)
     }
 
     /// Appends bytes behind their length.
@@ -194,5 +273,39 @@ impl Write for Length {
     fn put(&mut self, bytes: &[u8]) -> &mut Self {
         self.0 += bytes.len();
         self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_has_one_encoding() {
+        let powers = (0..64).flat_map(|bit| [1u64 << bit, (1 << bit) - 1, u64::MAX >> bit]);
+        for value in powers.chain([0]) {
+            let mut bytes = Vec::new();
+            bytes.put_varint(value);
+            let mut reader = Reader::new("test", &bytes);
+            assert_eq!(reader.varint().expect("a number"), value);
+            reader.end().expect("and no more");
+        }
+        for refused in [&[0x80, 0][..], &[0xff, 0x80, 0], &[0xff; 10], &[0x80]] {
+            assert!(Reader::new("test", refused).varint().is_err(), "{refused:02x?}");
+        }
+    }
+
+    #[test]
+    fn every_option_has_one_encoding() {
+        for value in [None, Some([0; 3]), Some([1, 2, 3])] {
+            let mut bytes = Vec::new();
+            bytes.put_option(value.as_ref().map(|it| &it[..]));
+            let mut reader = Reader::new("test", &bytes);
+            assert_eq!(reader.option().expect("an option"), value);
+            reader.end().expect("and no more");
+        }
+        for refused in [&[2, 1, 2, 3][..], &[1, 1, 2], &[]] {
+            assert!(Reader::new("test", refused).option::<3>().is_err(), "{refused:02x?}");
+        }
     }
 }

@@ -7,10 +7,11 @@
 //! Invariant: `Commit::decode` accepts exactly the bytes that `encode_into` writes.
 
 use crate::codec::{Reader, Write};
+use crate::effects::GLOBALS_ENCODED_MAX;
 use crate::error::Result;
 use crate::header::{HEADER_BYTES, Header};
 use crate::image::decode_pages;
-use crate::limits::{EFFECTS_BYTES_MAX, GLOBALS_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX};
+use crate::limits::{EFFECTS_BYTES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX};
 use crate::memory::{Page, page_count};
 use crate::refusal::INPUT_BYTES_MAX;
 
@@ -63,11 +64,7 @@ impl<'a> Commit<'a> {
         let input = reader.blob(INPUT_BYTES_MAX)?;
         let effects = reader.blob(EFFECTS_ENCODED_MAX)?;
         let admission = reader.blob(ADMISSION_ENCODED_MAX)?;
-        let globals = match reader.u8()? {
-            0 => None,
-            1 => Some(reader.blob(4 + 8 * GLOBALS_MAX)?),
-            other => return Err(reader.fail(1, "0 or 1", other)),
-        };
+        let globals = reader.flag()?.then(|| reader.blob(GLOBALS_ENCODED_MAX)).transpose()?;
         let pages = decode_pages(&mut reader, page_count(header.memory_bytes))?;
         if pages.len() != header.page_count as usize {
             let expected = format!("{} pages, as the header says", header.page_count);

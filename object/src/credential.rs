@@ -28,7 +28,7 @@ pub use memo::Memo;
 pub use session::SessionKey;
 
 /// The payload type that signatures over a batch are bound to.
-const BATCH_TYPE: &str = "application/vnd.continuant.batch.v1";
+const BATCH_TYPE: &str = "application/vnd.continuant.batch.v2";
 
 /// The longest time in the future at which a credential or a session may expire.
 pub const EXPIRY_MAX: Duration = Duration::from_millis(EXPIRY_MS_MAX);

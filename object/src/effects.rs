@@ -9,7 +9,7 @@ use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::hash::{AdmissionHash, EffectsHash, GlobalsHash};
-use crate::header::{Header, NO_WAKE};
+use crate::header::Header;
 use crate::limits::{
     EFFECTS_BYTES_MAX, GLOBALS_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX,
     SIGNATURES_MAX,
@@ -17,12 +17,8 @@ use crate::limits::{
 use crate::message::Message;
 use crate::time::Time;
 
-/// The version of effects without messages, and of those with some.
-const EFFECTS_VERSION: u8 = 1;
-const WITH_MESSAGES: u8 = 2;
-const ADMISSION_VERSION: u8 = 1;
-/// The decision on an upgrade, which two policies take.
-const WITH_MIGRATED: u8 = 2;
+const EFFECTS_VERSION: u8 = 2;
+const ADMISSION_VERSION: u8 = 2;
 
 /// The result of a step and all that it sends out.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -59,13 +55,12 @@ pub enum WakeChange {
 }
 
 impl WakeChange {
-    /// Returns the next wake after the step of an object whose next wake was `wake` before. In a
-    /// header the last representable moment encodes "no wake", so setting it means none.
+    /// Returns the next wake after the step of an object whose next wake was `wake` before.
     pub fn apply(self, wake: Option<Time>) -> Option<Time> {
         match self {
             WakeChange::Keep => wake,
             WakeChange::Clear => None,
-            WakeChange::Set(at) => Some(at).filter(|&at| at != NO_WAKE),
+            WakeChange::Set(at) => Some(at),
         }
     }
 }
@@ -87,8 +82,7 @@ impl Effects {
     /// The effects' bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64 + self.result.len());
-        let version = if self.messages.is_empty() { EFFECTS_VERSION } else { WITH_MESSAGES };
-        bytes.put_u8(version).put_blob(&self.result);
+        bytes.put_u8(EFFECTS_VERSION).put_blob(&self.result);
         let (tag, at) = match self.wake {
             WakeChange::Keep => (0, None),
             WakeChange::Clear => (1, None),
@@ -102,10 +96,8 @@ impl Effects {
         for output in &self.outputs {
             bytes.put_blob(output.name.as_bytes()).put_blob(&output.payload);
         }
-        if version == WITH_MESSAGES {
-            bytes.put_count(self.messages.len());
-            self.messages.iter().for_each(|message| message.encode_into(&mut bytes));
-        }
+        bytes.put_count(self.messages.len());
+        self.messages.iter().for_each(|message| message.encode_into(&mut bytes));
         bytes
     }
 
@@ -116,10 +108,7 @@ impl Effects {
     /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Effects::encode`] does not write.
     pub fn decode(bytes: &[u8]) -> Result<Effects> {
         let mut reader = Reader::new("effects", bytes);
-        let version = reader.u8()?;
-        if ![EFFECTS_VERSION, WITH_MESSAGES].contains(&version) {
-            return Err(reader.fail(1, "version 1 or 2", version));
-        }
+        reader.version(EFFECTS_VERSION)?;
         let result = reader.blob(EFFECTS_BYTES_MAX)?.to_vec();
         let wake = match reader.u8()? {
             0 => WakeChange::Keep,
@@ -127,7 +116,7 @@ impl Effects {
             2 => WakeChange::Set(reader.time()?),
             other => return Err(reader.fail(1, "a wake change below 3", other)),
         };
-        let count = reader.count(OUTPUTS_MAX, 8)?;
+        let count = reader.count(OUTPUTS_MAX, 2)?;
         let mut outputs = Vec::with_capacity(count);
         let mut left = EFFECTS_BYTES_MAX;
         for _ in 0..count {
@@ -137,16 +126,10 @@ impl Effects {
             left -= payload.len();
             outputs.push(Output { name, payload });
         }
-        let mut messages = Vec::new();
-        if version == WITH_MESSAGES {
-            let count = reader.count(MESSAGES_MAX, 40)?;
-            if count == 0 {
-                return Err(reader.fail(4, "messages, in version 2", "none"));
-            }
-            messages.reserve_exact(count);
-            for _ in 0..count {
-                messages.push(Message::decode_from(&mut reader, &mut left)?);
-            }
+        let count = reader.count(MESSAGES_MAX, 34)?;
+        let mut messages = Vec::with_capacity(count);
+        for _ in 0..count {
+            messages.push(Message::decode_from(&mut reader, &mut left)?);
         }
         reader.end()?;
         Ok(Effects { result, outputs, wake, messages })
@@ -174,15 +157,12 @@ impl Admission {
     /// The decision's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(64 + 32 * (self.signers.len() + self.rules.len()));
-        let version = if self.migrated.is_empty() { ADMISSION_VERSION } else { WITH_MIGRATED };
-        bytes.put_u8(version).put_count(self.signers.len());
+        bytes.put_u8(ADMISSION_VERSION).put_count(self.signers.len());
         for key in &self.signers {
             bytes.put(&key.0);
         }
         put_rules(&mut bytes, &self.rules);
-        if version == WITH_MIGRATED {
-            put_rules(&mut bytes, &self.migrated);
-        }
+        put_rules(&mut bytes, &self.migrated);
         bytes
     }
 
@@ -194,23 +174,13 @@ impl Admission {
     /// write.
     pub fn decode(bytes: &[u8]) -> Result<Admission> {
         let mut reader = Reader::new("admission", bytes);
-        let version = reader.u8()?;
-        if ![ADMISSION_VERSION, WITH_MIGRATED].contains(&version) {
-            return Err(reader.fail(1, "version 1 or 2", version));
-        }
+        reader.version(ADMISSION_VERSION)?;
         let count = reader.count(SIGNATURES_MAX, 32)?;
         let mut signers = Vec::with_capacity(count);
         for _ in 0..count {
             signers.push(PublicKey(reader.array()?));
         }
-        let rules = decode_rules(&mut reader)?;
-        let migrated = match version {
-            WITH_MIGRATED => decode_rules(&mut reader)?,
-            _ => Vec::new(),
-        };
-        if version == WITH_MIGRATED && migrated.is_empty() {
-            return Err(reader.fail(4, "rules of the policy from then on, in version 2", "none"));
-        }
+        let (rules, migrated) = (decode_rules(&mut reader)?, decode_rules(&mut reader)?);
         reader.end()?;
         Ok(Admission { signers, rules, migrated })
     }
@@ -229,13 +199,16 @@ pub(crate) fn put_rules(bytes: &mut Vec<u8>, rules: &[String]) {
 }
 
 pub(crate) fn decode_rules(reader: &mut Reader<'_>) -> Result<Vec<String>> {
-    let count = reader.count(RULES_MAX, 4)?;
+    let count = reader.count(RULES_MAX, 1)?;
     (0..count).map(|_| Ok(reader.text(NAME_BYTES_MAX)?.to_string())).collect()
 }
 
+/// Bytes of encoded globals.
+pub(crate) const GLOBALS_ENCODED_MAX: usize = 2 + 8 * GLOBALS_MAX;
+
 /// The mutable globals' bytes: the bits of each, in the order of the module's global section.
 pub fn encode_globals(globals: &[u64]) -> Vec<u8> {
-    let mut bytes = Vec::with_capacity(4 + 8 * globals.len());
+    let mut bytes = Vec::with_capacity(2 + 8 * globals.len());
     bytes.put_count(globals.len());
     globals.iter().for_each(|&bits| {
         bytes.put_u64(bits);

@@ -102,12 +102,6 @@ impl Error {
         ErrorKind::Decode { what, offset, expected, found }.into()
     }
 
-    /// Returns the error for a caller's `found` that encodes "none" where an optional value goes.
-    pub fn none(path: &str, expected: &str, found: impl fmt::Display) -> Error {
-        let (path, expected) = (path.to_string(), format!("{expected}, or nothing"));
-        ErrorKind::Value { path, expected, found: format!("{found}, which stands for none") }.into()
-    }
-
     /// An error of kind [`Mismatch`](ErrorKind::Mismatch).
     pub fn mismatch(
         what: &'static str,

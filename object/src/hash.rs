@@ -79,9 +79,6 @@ macro_rules! hashes {
         pub struct $name(pub [u8; HASH_BYTES]);
 
         impl $name {
-            /// The hash that encodes "none": all zero bytes.
-            pub const NONE: $name = $name([0; HASH_BYTES]);
-
             /// Hashes `bytes` in this type's own context.
             pub fn of(bytes: &[u8]) -> $name {
                 static CONTEXT: Option<Context> = $context;
@@ -117,38 +114,38 @@ macro_rules! hashes {
 
 hashes! {
     /// An object's identity: the hash of its genesis header.
-    ObjectId = Some(Context::new("continuant 1 version header"));
+    ObjectId = Some(Context::new("continuant 2 version header"));
     /// A version: the hash of its header.
-    VersionHash = Some(Context::new("continuant 1 version header"));
+    VersionHash = Some(Context::new("continuant 2 version header"));
     /// The plain BLAKE3 hash of a memory image.
     MemoryRoot = None;
     /// A module, as its author gave it.
-    CodeHash = Some(Context::new("continuant 1 code"));
+    CodeHash = Some(Context::new("continuant 2 code"));
     /// A schema's WIT text.
-    SchemaHash = Some(Context::new("continuant 1 schema"));
+    SchemaHash = Some(Context::new("continuant 2 schema"));
     /// A policy's encoding.
-    PolicyHash = Some(Context::new("continuant 1 policy"));
+    PolicyHash = Some(Context::new("continuant 2 policy"));
     /// A base image's encoding.
-    BaseHash = Some(Context::new("continuant 1 base image"));
+    BaseHash = Some(Context::new("continuant 2 base image"));
     /// An input, with its credentials.
-    InputHash = Some(Context::new("continuant 1 input"));
+    InputHash = Some(Context::new("continuant 2 input"));
     /// The effects of a step.
-    EffectsHash = Some(Context::new("continuant 1 effects"));
+    EffectsHash = Some(Context::new("continuant 2 effects"));
     /// The decision that admitted a version.
-    AdmissionHash = Some(Context::new("continuant 1 admission"));
+    AdmissionHash = Some(Context::new("continuant 2 admission"));
     /// The mutable globals of a module.
-    GlobalsHash = Some(Context::new("continuant 1 globals"));
-    /// Hash of a head's ledger. The context's name is older: ledgers once held nonces alone.
-    LedgerHash = Some(Context::new("continuant 1 nonces"));
+    GlobalsHash = Some(Context::new("continuant 2 globals"));
+    /// Hash of a head's ledger.
+    LedgerHash = Some(Context::new("continuant 2 ledger"));
     /// A refusal on record, and through it all those before.
-    RefusalHash = Some(Context::new("continuant 1 refusal"));
+    RefusalHash = Some(Context::new("continuant 2 refusal"));
     /// Hash of an input as a leaf of a batch: of the body that a signature over the input alone
     /// covers.
-    LeafHash = Some(Context::new("continuant 1 batch leaf"));
+    LeafHash = Some(Context::new("continuant 2 batch leaf"));
     /// Id of a session: the hash of its secret.
-    SessionId = Some(Context::new("continuant 1 session"));
+    SessionId = Some(Context::new("continuant 2 session"));
     /// The root of a batch, or of a part of it: over two roots of the level below, or one leaf.
-    BatchRoot = Some(Context::new("continuant 1 batch node"));
+    BatchRoot = Some(Context::new("continuant 2 batch node"));
 }
 
 impl From<LeafHash> for BatchRoot {

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use crate::effects::{Admission, Effects};
 use crate::hash::{
-    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, MemoryRoot, ObjectId,
-    PolicyHash, RefusalHash, SchemaHash, VersionHash,
+    AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, ObjectId, PolicyHash,
+    RefusalHash, SchemaHash, VersionHash,
 };
 use crate::header::Header;
 use crate::input::{Input, Request};
@@ -29,8 +29,8 @@ pub struct Head {
     ///
     /// Invariant: it is the one that the header names, unless only headers were read.
     pub ledger: Arc<Ledger>,
-    /// The last refusal on record.
-    pub refusals: RefusalHash,
+    /// The last refusal on record, if there is one.
+    pub refusals: Option<RefusalHash>,
     /// The number of refusals on record.
     pub refusal_count: u64,
     /// The hashes that jumps of later versions name.
@@ -107,9 +107,9 @@ pub fn genesis(input: &Input, outcome: &Outcome<'_>) -> Header {
         memory_bytes: outcome.memory_bytes,
         refusal_count: 0,
         page_count: outcome.page_count,
-        object: ObjectId::NONE,
-        parent: VersionHash::NONE,
-        jump: VersionHash::NONE,
+        object: None,
+        parent: None,
+        jump: None,
         memory_root: outcome.memory_root,
         globals: outcome.globals,
         code: outcome.parts.code,
@@ -119,7 +119,7 @@ pub fn genesis(input: &Input, outcome: &Outcome<'_>) -> Header {
         effects: outcome.effects.hash(),
         admission: Admission::default().hash(),
         ledger: Ledger::default().hash(),
-        refusals: RefusalHash::NONE,
+        refusals: None,
     }
 }
 
@@ -140,7 +140,7 @@ impl Head {
             hash,
             created: header.time,
             ledger: Arc::default(),
-            refusals: RefusalHash::NONE,
+            refusals: None,
             refusal_count: 0,
             spine,
             header,
@@ -169,31 +169,6 @@ impl Head {
     ) -> (Header, Arc<Ledger>) {
         let seq = self.header.seq + 1;
         let ledger = self.ledger.next(outcome.tracked, seq, input, &admission.signers);
-        self.followed_by((input, ledger), outcome, payloads)
-    }
-
-    /// Returns the [`successor`](Head::successor) as it is on record with the ledger of this hash:
-    /// see [`Ledger::next_on_record`].
-    pub fn successor_on_record(
-        &self,
-        input: &Input,
-        outcome: &Outcome<'_>,
-        admission: &Admission,
-        recorded: LedgerHash,
-    ) -> (Header, Arc<Ledger>) {
-        let payloads = EncodedPayloads::encode(input, outcome.effects, admission);
-        let (seq, asked) = (self.header.seq + 1, (input, &admission.signers[..]));
-        let ledger = self.ledger.next_on_record(outcome.tracked, seq, asked, recorded);
-        self.followed_by((input, ledger), outcome, &payloads)
-    }
-
-    fn followed_by(
-        &self,
-        (input, ledger): (&Input, Arc<Ledger>),
-        outcome: &Outcome<'_>,
-        payloads: &EncodedPayloads,
-    ) -> (Header, Arc<Ledger>) {
-        let seq = self.header.seq + 1;
         let ledger_hash = match Arc::ptr_eq(&ledger, &self.ledger) {
             true => self.header.ledger,
             false => ledger.hash(),
@@ -209,9 +184,9 @@ impl Head {
             memory_bytes: outcome.memory_bytes,
             refusal_count: self.refusal_count,
             page_count: outcome.page_count,
-            object: self.id,
-            parent: self.hash,
-            jump: self.spine.next_jump().expect("a head has a spine"),
+            object: Some(self.id),
+            parent: Some(self.hash),
+            jump: self.spine.next_jump(),
             memory_root: outcome.memory_root,
             globals: outcome.globals,
             input: InputHash::of(&payloads.input),
@@ -251,7 +226,7 @@ impl Head {
     ///
     /// When it does not follow this head.
     pub fn advance_to(&mut self, hash: VersionHash, header: Arc<Header>, ledger: Arc<Ledger>) {
-        assert_eq!(header.parent, self.hash, "a version follows the head");
+        assert_eq!(header.parent, Some(self.hash), "a version follows the head");
         assert_eq!(header.seq, self.header.seq + 1, "a version follows the head");
         debug_assert_eq!(hash, header.hash(), "a version has the hash of its header");
         self.hash = hash;
@@ -286,7 +261,7 @@ impl Head {
             self.header.seq + 1,
             "a refusal names the version it was for"
         );
-        self.refusals = refusal.hash();
+        self.refusals = Some(refusal.hash());
         self.refusal_count += 1;
     }
 }

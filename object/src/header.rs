@@ -20,9 +20,10 @@ use crate::time::Time;
 /// Bytes of an encoded header.
 pub const HEADER_BYTES: usize = 480;
 /// The version of the layout.
-pub const HEADER_VERSION: u16 = 1;
-/// The stored form of "no next wake".
-pub(crate) const NO_WAKE: Time = Time::MAX;
+pub const HEADER_VERSION: u16 = 2;
+
+const HAS_WAKE: u8 = 1;
+const HAS_REFUSAL: u8 = 2;
 
 /// The kind of request that made a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -131,12 +132,12 @@ pub struct Header {
     pub refusal_count: u64,
     /// The number of pages that the step changed.
     pub page_count: u32,
-    /// The object's id; [`ObjectId::NONE`] in its genesis, whose hash is the id.
-    pub object: ObjectId,
-    /// The version before; [`VersionHash::NONE`] in the genesis.
-    pub parent: VersionHash,
-    /// The ancestor at [`jump_seq`]`(seq)`; [`VersionHash::NONE`] in the genesis.
-    pub jump: VersionHash,
+    /// The object's id; none in its genesis, whose hash is the id.
+    pub object: Option<ObjectId>,
+    /// The version before; none in the genesis.
+    pub parent: Option<VersionHash>,
+    /// The ancestor at [`jump_seq`]`(seq)`; none in the genesis.
+    pub jump: Option<VersionHash>,
     /// The plain BLAKE3 hash of the memory.
     pub memory_root: MemoryRoot,
     /// The mutable globals.
@@ -155,17 +156,21 @@ pub struct Header {
     pub admission: AdmissionHash,
     /// The hash of the head's ledger.
     pub ledger: LedgerHash,
-    /// The last refusal on record before this version; [`RefusalHash::NONE`] when there is none.
-    pub refusals: RefusalHash,
+    /// The last refusal on record before this version, if there is one.
+    pub refusals: Option<RefusalHash>,
 }
 
 impl Header {
     /// The header's bytes.
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
         let mut bytes = ArrayVec::<u8, HEADER_BYTES>::new();
-        bytes.put_u16(HEADER_VERSION).put_u8(self.kind.code()).put_u8(0);
+        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
+        let flags =
+            flag(self.wake.is_some(), HAS_WAKE) | flag(self.refusals.is_some(), HAS_REFUSAL);
+        bytes.put_u16(HEADER_VERSION).put_u8(self.kind.code()).put_u8(flags);
         bytes.put_u32(self.instrumentation).put_u64(self.seq).put_time(self.time);
-        bytes.put_time(self.wake.unwrap_or(NO_WAKE)).put_u64(self.fuel).put_u64(self.memory_bytes);
+        bytes.put_time(self.wake.unwrap_or_default()).put_u64(self.fuel);
+        bytes.put_u64(self.memory_bytes);
         bytes.put_u64(self.refusal_count).put_u32(self.page_count).put_u32(0);
         for hash in self.hashes() {
             bytes.put(hash);
@@ -175,20 +180,22 @@ impl Header {
 
     /// Every field's name and value, in the order of the layout, for people and comparisons.
     pub fn fields(&self) -> Vec<(&'static str, String)> {
-        let wake = self.wake.map_or("none".to_string(), |wake| wake.as_millis().to_string());
+        fn shown(value: Option<impl ToString>) -> String {
+            value.map_or("none".to_string(), |value| value.to_string())
+        }
         vec![
             ("kind", self.kind.name().to_string()),
             ("instrumentation", self.instrumentation.to_string()),
             ("seq", self.seq.to_string()),
             ("time", self.time.as_millis().to_string()),
-            ("wake", wake),
+            ("wake", shown(self.wake.map(Time::as_millis))),
             ("fuel", self.fuel.to_string()),
             ("memory bytes", self.memory_bytes.to_string()),
             ("refusal count", self.refusal_count.to_string()),
             ("page count", self.page_count.to_string()),
-            ("object", self.object.to_string()),
-            ("parent hash", self.parent.to_string()),
-            ("jump hash", self.jump.to_string()),
+            ("object", shown(self.object)),
+            ("parent hash", shown(self.parent)),
+            ("jump hash", shown(self.jump)),
             ("memory root", self.memory_root.to_string()),
             ("globals hash", self.globals.to_string()),
             ("code hash", self.code.to_string()),
@@ -198,15 +205,16 @@ impl Header {
             ("effects hash", self.effects.to_string()),
             ("admission hash", self.admission.to_string()),
             ("ledger hash", self.ledger.to_string()),
-            ("refusal hash", self.refusals.to_string()),
+            ("refusal hash", shown(self.refusals)),
         ]
     }
 
     fn hashes(&self) -> [&[u8; 32]; 13] {
+        const ABSENT: &[u8; 32] = &[0; 32];
         [
-            &self.object.0,
-            &self.parent.0,
-            &self.jump.0,
+            self.object.as_ref().map_or(ABSENT, |it| &it.0),
+            self.parent.as_ref().map_or(ABSENT, |it| &it.0),
+            self.jump.as_ref().map_or(ABSENT, |it| &it.0),
             &self.memory_root.0,
             &self.globals.0,
             &self.code.0,
@@ -216,7 +224,7 @@ impl Header {
             &self.effects.0,
             &self.admission.0,
             &self.ledger.0,
-            &self.refusals.0,
+            self.refusals.as_ref().map_or(ABSENT, |it| &it.0),
         ]
     }
 
@@ -233,24 +241,29 @@ impl Header {
         }
         let code = reader.u8()?;
         let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 9", code))?;
-        zero(&mut reader, 1)?;
+        let flags = reader.u8()?;
+        if flags > (HAS_WAKE | HAS_REFUSAL) {
+            return Err(reader.fail(1, "flags below 4", flags));
+        }
+        let (instrumentation, seq) = (reader.u32()?, reader.u64()?);
         let header = Header {
             kind,
-            instrumentation: reader.u32()?,
-            seq: reader.u64()?,
+            instrumentation,
+            seq,
             time: reader.time()?,
-            wake: Some(reader.time()?).filter(|&wake| wake != NO_WAKE),
+            wake: option(&mut reader, flags & HAS_WAKE != 0)?
+                .map(|wake| Time::from_millis(u64::from_le_bytes(wake))),
             fuel: reader.u64()?,
             memory_bytes: reader.u64()?,
             refusal_count: reader.u64()?,
             page_count: {
                 let count = reader.u32()?;
-                zero(&mut reader, 4)?;
+                option::<4>(&mut reader, false)?;
                 count
             },
-            object: ObjectId(reader.array()?),
-            parent: VersionHash(reader.array()?),
-            jump: VersionHash(reader.array()?),
+            object: option(&mut reader, seq > 0)?.map(ObjectId),
+            parent: option(&mut reader, seq > 0)?.map(VersionHash),
+            jump: option(&mut reader, seq > 0)?.map(VersionHash),
             memory_root: MemoryRoot(reader.array()?),
             globals: GlobalsHash(reader.array()?),
             code: CodeHash(reader.array()?),
@@ -260,7 +273,7 @@ impl Header {
             effects: EffectsHash(reader.array()?),
             admission: AdmissionHash(reader.array()?),
             ledger: LedgerHash(reader.array()?),
-            refusals: RefusalHash(reader.array()?),
+            refusals: option(&mut reader, flags & HAS_REFUSAL != 0)?.map(RefusalHash),
         };
         reader.end()?;
         header.validate()?;
@@ -273,9 +286,6 @@ impl Header {
         let fail = |offset, expected: &str, found: String| {
             Err(Error::decode("version header", offset, expected, found))
         };
-        if self.wake == Some(NO_WAKE) {
-            return Err(Error::none("wake", "a moment", NO_WAKE.as_millis()));
-        }
         if self.seq > SEQ_MAX {
             return fail(8, &format!("at most {SEQ_MAX}"), self.seq.to_string());
         }
@@ -286,12 +296,12 @@ impl Header {
             let expected = "kind create or fork in version 0 and nowhere else";
             return fail(2, expected, self.kind.name().into());
         }
-        let none = (self.object == ObjectId::NONE, self.parent == VersionHash::NONE);
-        if none != (genesis, genesis) || (self.jump == VersionHash::NONE) != genesis {
+        let absent = [self.object.is_none(), self.parent.is_none(), self.jump.is_none()];
+        if absent != [genesis; 3] {
             return fail(64, "object, parent and jump in all but version 0", self.seq.to_string());
         }
         if jump_seq(self.seq) + 1 == self.seq && self.jump != self.parent {
-            return fail(128, "the parent as jump", self.jump.to_string());
+            return fail(128, "the parent as jump", "another version".into());
         }
         if !self.memory_bytes.is_multiple_of(PAGE_BYTES as u64)
             || self.memory_bytes > MEMORY_BYTES_MAX
@@ -308,17 +318,22 @@ impl Header {
 
     /// The object that this is a version of, the genesis included.
     pub fn object_id(&self) -> ObjectId {
-        match self.kind.is_genesis() {
-            true => self.hash().into(),
-            false => self.object,
-        }
+        self.object.unwrap_or_else(|| self.hash().into())
+    }
+
+    /// Returns the object as [`object_id`](Header::object_id) does, from the header's hash.
+    pub fn object_of(&self, hash: VersionHash) -> ObjectId {
+        debug_assert_eq!(hash, self.hash(), "the header's hash");
+        self.object.unwrap_or(hash.into())
     }
 }
 
-fn zero(reader: &mut Reader<'_>, count: usize) -> Result<()> {
-    let bytes = reader.bytes(count)?;
+/// The next `N` bytes, if they are there; else they must be zero.
+fn option<const N: usize>(reader: &mut Reader<'_>, is_there: bool) -> Result<Option<[u8; N]>> {
+    let bytes = reader.array()?;
     match bytes.iter().find(|&&byte| byte != 0) {
-        Some(byte) => Err(reader.fail(count, "zero", byte)),
-        None => Ok(()),
+        _ if is_there => Ok(Some(bytes)),
+        Some(byte) => Err(reader.fail(N, "zero", byte)),
+        None => Ok(None),
     }
 }

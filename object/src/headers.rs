@@ -6,6 +6,7 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
+use crate::hash::{RefusalHash, VersionHash};
 use crate::head::Head;
 use crate::header::{Header, Kind};
 use crate::refusal::Refusal;
@@ -47,18 +48,20 @@ impl Headers {
         let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
             Err(Error::mismatch(what, seq, expected.to_string(), found.to_string()))
         };
-        let jump = head.spine.next_jump().expect("a head has a spine");
-        if (header.seq, header.object) != (seq, head.id) {
-            return wrong("object", &head.id, &header.object);
+        let shown =
+            |hash: Option<VersionHash>| hash.map_or("none".to_string(), |it| it.to_string());
+        let jump = head.spine.next_jump();
+        if (header.seq, header.object) != (seq, Some(head.id)) {
+            return wrong("object", &head.id, &header.object_id());
         }
         if header.kind.is_genesis() {
             return wrong("kind", &"one that follows a genesis", &header.kind.name());
         }
-        if header.parent != head.hash {
-            return wrong("parent", &head.hash, &header.parent);
+        if header.parent != Some(head.hash) {
+            return wrong("parent", &head.hash, &shown(header.parent));
         }
         if header.jump != jump {
-            return wrong("jump", &jump, &header.jump);
+            return wrong("jump", &shown(jump), &shown(header.jump));
         }
         if header.time < head.header.time {
             return wrong(
@@ -86,7 +89,7 @@ impl Headers {
             return wrong("policy", &head.header.policy, &header.policy);
         }
         if (header.refusals, header.refusal_count) != (head.refusals, head.refusal_count) {
-            return wrong("refusals", &head.refusals, &header.refusals);
+            return wrong("refusals", &refusals(head.refusals), &refusals(header.refusals));
         }
         self.0.advance(header.clone(), Arc::default());
         Ok(())
@@ -101,11 +104,15 @@ impl Headers {
         let (head, seq) = (&self.0, self.0.header.seq + 1);
         let found = (refusal.object, refusal.seq, refusal.parent, refusal.previous);
         if found != (head.id, seq, head.hash, head.refusals) {
-            let expected = format!("one behind {} and {}", head.hash, head.refusals);
-            let found = format!("one behind {} and {}", refusal.parent, refusal.previous);
+            let expected = format!("one behind {} and {}", head.hash, refusals(head.refusals));
+            let found = format!("one behind {} and {}", refusal.parent, refusals(refusal.previous));
             return Err(Error::mismatch("refusal", seq, expected, found));
         }
         self.0.record(refusal);
         Ok(())
     }
+}
+
+fn refusals(last: Option<RefusalHash>) -> String {
+    last.map_or("none".to_string(), |last| last.to_string())
 }

@@ -7,13 +7,13 @@
 use std::sync::Arc;
 
 use crate::codec::{Reader, Write};
-use crate::effects::{decode_globals, encode_globals};
+use crate::effects::{GLOBALS_ENCODED_MAX, decode_globals, encode_globals};
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash::BaseHash;
 use crate::limits::{GLOBALS_MAX, MEMORY_BYTES_MAX, PAGE_BYTES};
 use crate::memory::{Memory, Page, ZERO_PAGE, page_count};
 
-const BASE_VERSION: u8 = 1;
+const BASE_VERSION: u8 = 2;
 
 /// The memory and globals of a freshly instantiated module, which all objects of a code share.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,15 +64,12 @@ impl BaseImage {
     /// [`Decode`](ErrorKind::Decode) for any bytes that [`BaseImage::encode`] does not write.
     pub fn decode(bytes: &[u8]) -> Result<BaseImage> {
         let mut reader = Reader::new("base image", bytes);
-        let version = reader.u8()?;
-        if version != BASE_VERSION {
-            return Err(reader.fail(1, &format!("version {BASE_VERSION}"), version));
-        }
+        reader.version(BASE_VERSION)?;
         let bytes_count = reader.u64()?;
         if bytes_count > MEMORY_BYTES_MAX || bytes_count % PAGE_BYTES as u64 != 0 {
             return Err(reader.fail(8, "a memory of whole pages within the limit", bytes_count));
         }
-        let globals = decode_globals(reader.blob(4 + 8 * GLOBALS_MAX)?)?;
+        let globals = decode_globals(reader.blob(GLOBALS_ENCODED_MAX)?)?;
         let pages = decode_pages(&mut reader, page_count(bytes_count))?;
         if pages.iter().any(|(_, page)| **page == ZERO_PAGE) {
             return Err(reader.fail(0, "pages that are not all zero", "a page of zeros"));

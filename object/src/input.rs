@@ -4,7 +4,7 @@
 
 use crate::codec::{Reader, Write};
 use crate::credential::{Credential, Place, Proof, Signature};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, SessionId, VersionHash};
 use crate::limits::{
     NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX, SIGNATURES_MAX,
@@ -13,7 +13,7 @@ use crate::limits::{
 pub use crate::request::Request;
 use crate::time::Time;
 
-const INPUT_VERSION: u8 = 1;
+const INPUT_VERSION: u8 = 2;
 /// Tags of credentials; 0 says that there is none.
 const SIGNED: u8 = 1;
 const BATCHED: u8 = 2;
@@ -31,14 +31,14 @@ pub struct Input {
 }
 
 impl Input {
-    /// Validates that the input survives its encoding: it is within its limits, and has no hash or
-    /// number that encodes "none" where there is a value. Only then does [`Input::decode`] return
-    /// an equal input, and only then may it be decided on and put on record.
+    /// Validates that the input survives its encoding: it is within its limits, and a header in it
+    /// is one of a version. Only then does [`Input::decode`] return an equal input, and only then
+    /// may it be decided on and put on record.
     ///
     /// # Errors
     ///
-    /// [`Limit`](ErrorKind::Limit) naming the first exceeded limit, and [`Value`](ErrorKind::Value)
-    /// naming a value that encodes "none".
+    /// [`Limit`](ErrorKind::Limit) naming the first exceeded limit, and
+    /// [`Decode`](ErrorKind::Decode) naming the fault of a header.
     pub fn validate(&self) -> Result<()> {
         match &self.request {
             Request::Call { method, .. } => {
@@ -62,20 +62,11 @@ impl Input {
             Request::Amend { policy } => limit("policy bytes", policy.len(), POLICY_ENCODED_MAX)?,
         }
         limit("payload bytes", self.request.payload_bytes(), PAYLOAD_BYTES_MAX)?;
-        let Some(Credential { parent, .. }) = &self.credential else { return Ok(()) };
         let signatures = self.credential.as_ref().map_or(0, |it| it.signatures().len());
-        limit("signatures", signatures, SIGNATURES_MAX)?;
-        if *parent == Some(VersionHash::NONE) {
-            return Err(Error::none("parent", "a version", VersionHash::NONE));
-        }
-        Ok(())
+        limit("signatures", signatures, SIGNATURES_MAX)
     }
 
     /// Returns the input's bytes.
-    ///
-    /// # Panics
-    ///
-    /// When a part is beyond `u32::MAX` bytes; the limits are far below.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(128);
         bytes.put_u8(INPUT_VERSION).put_time(self.time);
@@ -96,10 +87,7 @@ impl Input {
     /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Input::encode`] does not write.
     pub fn decode(bytes: &[u8]) -> Result<Input> {
         let mut reader = Reader::new("input", bytes);
-        let version = reader.u8()?;
-        if version != INPUT_VERSION {
-            return Err(reader.fail(1, &format!("version {INPUT_VERSION}"), version));
-        }
+        reader.version(INPUT_VERSION)?;
         let time = reader.time()?;
         let request = Request::decode_from(&mut reader)?;
         let credential = match reader.u8()? {
@@ -129,7 +117,7 @@ fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
         Proof::Session { .. } => IN_SESSION,
     });
     bytes.put_u64(credential.nonce).put_time(credential.expires);
-    bytes.put(&credential.parent.unwrap_or(VersionHash::NONE).0);
+    bytes.put_option(credential.parent.as_ref().map(|parent| &parent.0[..]));
     match &credential.proof {
         Proof::Signatures(_) => {}
         Proof::Batch(place, _) => place.encode_into(bytes),
@@ -146,8 +134,7 @@ fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
 
 fn decode_credential(reader: &mut Reader<'_>, tag: u8) -> Result<Credential> {
     let (nonce, expires) = (reader.u64()?, reader.time()?);
-    let parent = VersionHash(reader.array()?);
-    let parent = (parent != VersionHash::NONE).then_some(parent);
+    let parent = reader.option()?.map(VersionHash);
     let proof = match tag {
         IN_SESSION => Proof::Session { session: SessionId(reader.array()?), mac: reader.array()? },
         BATCHED => Proof::Batch(Place::decode_from(reader)?, decode_signatures(reader)?),

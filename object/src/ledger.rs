@@ -22,14 +22,7 @@ use crate::error::Result;
 use crate::hash::LedgerHash;
 use crate::input::{Input, Request};
 
-/// Nonces in the first form and nothing else, as long as there is nothing else.
-const NONCES_ONLY: u8 = 1;
-/// Nonces and the past.
-const WITH_PAST: u8 = 2;
-/// Nonces, the past and sessions; used while a session is open.
-const WITH_SESSIONS: u8 = 3;
-/// Nonces, the past and sessions, with nonces that are not in the first form.
-const VERSION: u8 = 4;
+const VERSION: u8 = 2;
 
 /// A head's memory of the lineage behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -52,50 +45,13 @@ impl Ledger {
         input: &Input,
         signers: &[PublicKey],
     ) -> Arc<Ledger> {
-        self.next_with(tracked, seq, input, signers, |nonces, used| {
-            nonces.record(signers, used, input.time, tracked);
-        })
-    }
-
-    /// Returns the ledger behind a version as [`next`](Ledger::next) gives it. If its hash is not
-    /// `recorded`, returns instead the ledger by the rule before floors, if that has the hash.
-    ///
-    /// Lineages were made by either rule; once a ledger has floors the newer rule stays.
-    pub fn next_on_record(
-        self: &Arc<Ledger>,
-        tracked: &Tracked,
-        seq: u64,
-        (input, signers): (&Input, &[PublicKey]),
-        recorded: LedgerHash,
-    ) -> Arc<Ledger> {
-        let next = self.next(tracked, seq, input, signers);
-        let is_signed = input.credential.as_ref().is_some_and(|it| it.session().is_none());
-        if !is_signed || !self.nonces.is_first_form() || next.hash() == recorded {
-            return next;
-        }
-        let nonce = input.credential.as_ref().map_or(0, |credential| credential.nonce);
-        let Some(nonces) = self.nonces.recorded_in_first_form(signers, nonce, input.time) else {
-            return next;
-        };
-        let first = self.next_with(tracked, seq, input, signers, |to, _| *to = nonces);
-        if first.hash() == recorded { first } else { next }
-    }
-
-    fn next_with(
-        self: &Arc<Ledger>,
-        tracked: &Tracked,
-        seq: u64,
-        input: &Input,
-        signers: &[PublicKey],
-        record: impl FnOnce(&mut Nonces, Used),
-    ) -> Arc<Ledger> {
         let mut next = Arc::clone(self);
         if let Some(credential) = &input.credential {
             let next = Arc::make_mut(&mut next);
             let Credential { nonce, expires, .. } = *credential;
             match credential.proof {
                 Proof::Signatures(_) | Proof::Batch(..) => {
-                    record(&mut next.nonces, Used { nonce, expires });
+                    next.nonces.record(signers, Used { nonce, expires }, input.time, tracked);
                 }
                 Proof::Session { session, .. } => next.sessions.record(session, nonce),
             }
@@ -124,20 +80,10 @@ impl Ledger {
     /// The ledger's bytes.
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
-        let version = match (self.past.is_empty(), self.sessions.is_empty()) {
-            _ if !self.nonces.is_first_form() => VERSION,
-            (_, false) => WITH_SESSIONS,
-            (false, true) => WITH_PAST,
-            (true, true) => NONCES_ONLY,
-        };
-        bytes.put_u8(version);
+        bytes.put_u8(VERSION);
         self.nonces.encode_into(&mut bytes);
-        if version >= WITH_PAST {
-            self.past.encode_into(&mut bytes);
-        }
-        if version >= WITH_SESSIONS {
-            self.sessions.encode_into(&mut bytes);
-        }
+        self.past.encode_into(&mut bytes);
+        self.sessions.encode_into(&mut bytes);
         bytes
     }
 
@@ -148,26 +94,10 @@ impl Ledger {
     /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Ledger::encode`] does not write.
     pub fn decode(bytes: &[u8]) -> Result<Ledger> {
         let mut reader = Reader::new("ledger", bytes);
-        let version = reader.u8()?;
-        if !(NONCES_ONLY..=VERSION).contains(&version) {
-            let expected = format!("version {NONCES_ONLY} to {VERSION}");
-            return Err(reader.fail(1, &expected, version));
-        }
-        let nonces = Nonces::decode_from(&mut reader, version < VERSION)?;
-        let past = match version {
-            NONCES_ONLY => Past::default(),
-            _ => Past::decode_from(&mut reader)?,
-        };
-        let sessions = match version {
-            WITH_SESSIONS | VERSION => Sessions::decode_from(&mut reader)?,
-            _ => Sessions::default(),
-        };
-        if version == WITH_PAST && past.is_empty() {
-            return Err(reader.fail(0, "version 1 of nonces alone", version));
-        }
-        if version == WITH_SESSIONS && sessions.is_empty() {
-            return Err(reader.fail(0, "an earlier version without sessions", version));
-        }
+        reader.version(VERSION)?;
+        let nonces = Nonces::decode_from(&mut reader)?;
+        let past = Past::decode_from(&mut reader)?;
+        let sessions = Sessions::decode_from(&mut reader)?;
         reader.end()?;
         Ok(Ledger { nonces, past, sessions })
     }

@@ -13,7 +13,7 @@
 //! This module does not know how a message is delivered.
 
 use crate::codec::{Reader, Write};
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::{ErrorKind, Result};
 use crate::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 #[cfg(doc)]
 use crate::limits::MESSAGE_FUEL;
@@ -84,16 +84,13 @@ impl Origin {
             let (max, found) = (FUEL_MAX, self.fuel);
             return Err(ErrorKind::Limit { what: "fuel of a message", max, found }.into());
         }
-        if self.first_policy == Some(PolicyHash::NONE) {
-            return Err(Error::none("the sender's first policy", "a policy", PolicyHash::NONE));
-        }
         Ok(())
     }
 
     pub(crate) fn encode_into(&self, bytes: &mut impl Write) {
         bytes.put(&self.sender.0).put_u64(self.seq).put(&self.version.0);
         bytes.put(&self.code.0).put(&self.policy.0);
-        bytes.put(&self.first_policy.unwrap_or(PolicyHash::NONE).0);
+        bytes.put_option(self.first_policy.as_ref().map(|policy| &policy.0[..]));
         bytes.put_u32(self.index).put_u64(self.fuel);
     }
 
@@ -104,7 +101,7 @@ impl Origin {
             version: VersionHash(reader.array()?),
             code: CodeHash(reader.array()?),
             policy: PolicyHash(reader.array()?),
-            first_policy: Some(PolicyHash(reader.array()?)).filter(|it| *it != PolicyHash::NONE),
+            first_policy: reader.option()?.map(PolicyHash),
             index: reader.u32()?,
             fuel: reader.u64()?,
         };

@@ -14,7 +14,7 @@ use crate::error::Result;
 use crate::hash::{ObjectId, RefusalHash, VersionHash};
 use crate::limits::PAYLOAD_BYTES_MAX;
 
-const REFUSAL_VERSION: u8 = 1;
+const REFUSAL_VERSION: u8 = 2;
 /// The longest detail of a refusal, in bytes.
 pub const DETAIL_BYTES_MAX: usize = 256;
 /// Bytes of an encoded input: its payload, its paths and its signatures.
@@ -212,8 +212,8 @@ pub struct Refusal {
     pub seq: u64,
     /// The version that it would have followed.
     pub parent: VersionHash,
-    /// The refusal before this one; [`RefusalHash::NONE`] for the first.
-    pub previous: RefusalHash,
+    /// The refusal before this one, if there is one.
+    pub previous: Option<RefusalHash>,
     /// The input's bytes.
     pub input: Vec<u8>,
     /// The verdict.
@@ -225,7 +225,8 @@ impl Refusal {
     pub fn encode(&self) -> Vec<u8> {
         let mut bytes = Vec::new();
         bytes.put_u8(REFUSAL_VERSION).put_u8(self.verdict.reason.code()).put_u64(self.seq);
-        bytes.put(&self.object.0).put(&self.parent.0).put(&self.previous.0);
+        bytes.put(&self.object.0).put(&self.parent.0);
+        bytes.put_option(self.previous.as_ref().map(|previous| &previous.0[..]));
         put_rules(&mut bytes, &self.verdict.rules);
         bytes.put_blob(self.verdict.detail.as_bytes()).put_blob(&self.input);
         bytes
@@ -238,16 +239,13 @@ impl Refusal {
     /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Refusal::encode`] does not write.
     pub fn decode(bytes: &[u8]) -> Result<Refusal> {
         let mut reader = Reader::new("refusal", bytes);
-        let version = reader.u8()?;
-        if version != REFUSAL_VERSION {
-            return Err(reader.fail(1, &format!("version {REFUSAL_VERSION}"), version));
-        }
+        reader.version(REFUSAL_VERSION)?;
         let code = reader.u8()?;
         let reason =
             Reason::from_code(code).ok_or_else(|| reader.fail(1, "a known reason", code))?;
         let seq = reader.u64()?;
         let (object, parent) = (ObjectId(reader.array()?), VersionHash(reader.array()?));
-        let previous = RefusalHash(reader.array()?);
+        let previous = reader.option()?.map(RefusalHash);
         let rules = decode_rules(&mut reader)?;
         let detail = reader.text(DETAIL_BYTES_MAX)?.to_string();
         let input = reader.blob(INPUT_BYTES_MAX)?.to_vec();

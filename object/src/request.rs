@@ -15,7 +15,7 @@ use crate::message::Origin;
 use crate::time::Time;
 
 /// The payload type that signatures are bound to.
-const SIGNED_TYPE: &str = "application/vnd.continuant.input.v1";
+const SIGNED_TYPE: &str = "application/vnd.continuant.input.v2";
 
 /// The claims that a signature covers beside the request.
 #[derive(Clone, Copy)]
@@ -190,7 +190,7 @@ impl Request {
     pub(crate) fn put_signed_body(&self, to: &mut impl Write, claims: Claims) {
         let Claims { object, nonce, expires, parent } = claims;
         to.put(&object.0).put_u64(nonce).put_time(expires);
-        to.put(&parent.unwrap_or(VersionHash::NONE).0);
+        to.put_option(parent.as_ref().map(|parent| &parent.0[..]));
         self.encode_into(to);
     }
 
@@ -242,7 +242,7 @@ impl Request {
             },
             Some(Kind::Cycle) => Request::Cycle,
             Some(Kind::Write) => {
-                let count = reader.count(WRITES_MAX, 8)?;
+                let count = reader.count(WRITES_MAX, 2)?;
                 let mut fields = Vec::with_capacity(count);
                 let mut left = PAYLOAD_BYTES_MAX;
                 for _ in 0..count {

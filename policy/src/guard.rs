@@ -219,10 +219,11 @@ fn encode(value: FactValue<'_>) -> Option<Vec<u8>> {
 fn texts(texts: impl ExactSizeIterator<Item: AsRef<str>>, counted: bool) -> Vec<u8> {
     let mut bytes = Vec::new();
     if counted {
-        bytes.put_count(texts.len());
+        bytes.put_u32(texts.len() as u32);
     }
     texts.for_each(|text| {
-        bytes.put_blob(text.as_ref().as_bytes());
+        let text = text.as_ref().as_bytes();
+        bytes.put_u32(text.len() as u32).put(text);
     });
     bytes
 }

@@ -8,9 +8,7 @@ use object::limits::{GUARD_BYTES_MAX, POLICY_BYTES_MAX};
 
 use crate::cedar;
 
-/// Versions of the encoding: without a guard, and with one.
-const VERSION: u8 = 1;
-const GUARDED_VERSION: u8 = 2;
+const VERSION: u8 = 2;
 
 /// The sources of a policy: Cedar text and, optionally, the module of a guard.
 ///
@@ -42,13 +40,10 @@ impl<'a> Law<'a> {
     }
 
     pub(crate) fn encode_in(&self, language: (u16, u16)) -> Vec<u8> {
-        let room = self.text.len() + self.guard.map_or(0, <[u8]>::len) + 13;
-        let mut bytes = Vec::with_capacity(room);
-        bytes.put_u8(if self.guard.is_some() { GUARDED_VERSION } else { VERSION });
-        bytes.put_u16(language.0).put_u16(language.1).put_blob(self.text.as_bytes());
-        if let Some(guard) = self.guard {
-            bytes.put_blob(guard);
-        }
+        let guard = self.guard.unwrap_or_default();
+        let mut bytes = Vec::with_capacity(self.text.len() + guard.len() + 11);
+        bytes.put_u8(VERSION).put_u16(language.0).put_u16(language.1);
+        bytes.put_blob(self.text.as_bytes()).put_blob(guard);
         bytes
     }
 }
@@ -68,11 +63,7 @@ impl<'a> From<&'a String> for Law<'a> {
 /// Reads an encoding: the sources of the policy, and the version of its language.
 pub(crate) fn decode(bytes: &[u8]) -> Result<(Law<'_>, (u16, u16))> {
     let mut reader = Reader::new("policy", bytes);
-    let version = reader.u8()?;
-    if version != VERSION && version != GUARDED_VERSION {
-        let expected = format!("version {VERSION} or {GUARDED_VERSION}");
-        return Err(reader.fail(1, &expected, version));
-    }
+    reader.version(VERSION)?;
     let language = (reader.u16()?, reader.u16()?);
     let known = cedar::language_version();
     if language.0 != known.0 || language.1 > known.1 {
@@ -80,13 +71,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Law<'_>, (u16, u16))> {
         return Err(reader.fail(4, &expected, format!("{}.{}", language.0, language.1)));
     }
     let text = reader.text(POLICY_BYTES_MAX)?;
-    let guard = match version {
-        GUARDED_VERSION => Some(reader.blob(GUARD_BYTES_MAX)?),
-        _ => None,
-    };
-    if guard.is_some_and(<[u8]>::is_empty) {
-        return Err(reader.fail(4, "a guard of at least a byte", 0));
-    }
+    let guard = Some(reader.blob(GUARD_BYTES_MAX)?).filter(|guard| !guard.is_empty());
     reader.end()?;
     Ok((Law { text, guard }, language))
 }

@@ -225,8 +225,7 @@ impl Verifier {
             let (expected, found) = (format!("{decided:?}"), format!("{admission:?}"));
             return Err(Error::mismatch("admission", seq, expected, found));
         }
-        let recorded = commit.header.ledger;
-        let (header, ledger) = self.head.successor_on_record(&input, &outcome, &decided, recorded);
+        let (header, ledger) = self.head.successor(&input, &outcome, &decided);
         compare(&header, &commit.header)?;
         self.head.advance(header, ledger);
         self.definition = after;

@@ -165,16 +165,18 @@ fn decode<T: Lift>(reader: &mut Reader<'_>, ty: &Type, left: &mut u64) -> Result
     }
     Ok(match ty {
         Type::String => {
-            let text = reader.text(PAYLOAD_BYTES_MAX)?;
+            let count = reader.count_u32(PAYLOAD_BYTES_MAX, 1)?;
+            let text = reader.utf8(count)?;
             T::of(|| Value::String(text.to_string()))
         }
         Type::List(item) if matches!(**item, Type::U8) => {
-            let bytes = reader.blob(PAYLOAD_BYTES_MAX)?;
+            let count = reader.count_u32(PAYLOAD_BYTES_MAX, 1)?;
+            let bytes = reader.bytes(count)?;
             T::of(|| Value::Bytes(bytes.to_vec()))
         }
         Type::List(item) => {
             // Every value is at least a byte long.
-            let count = reader.count(PAYLOAD_BYTES_MAX, 1)?;
+            let count = reader.count_u32(PAYLOAD_BYTES_MAX, 1)?;
             let mut items = Vec::new();
             for _ in 0..count {
                 items.push(decode::<T>(reader, item, left)?);

@@ -104,6 +104,13 @@ pub enum ErrorKind {
         /// The sign of it.
         found: String,
     },
+    /// The bytes are of a format from before the first release, which nothing reads any more.
+    OldFormat {
+        /// The thing to make anew, such as `database`.
+        what: &'static str,
+        /// The format that it is of.
+        found: u32,
+    },
     /// The database was written by a newer version of this program.
     NewerFormat {
         /// The format of the database.
@@ -152,9 +159,8 @@ pub enum ErrorKind {
         /// The place where they ended when the backup was made.
         expected: Position,
     },
-    /// A backup has frames behind its recorded end, as after an earlier program that was killed in
-    /// one, or that wrote to it as to a database, whose index is lost: nothing confirms that these
-    /// are all.
+    /// A backup has frames behind its recorded end, as when an older record of its end was put
+    /// back: nothing confirms that these are all.
     BackupBeyond {
         /// The end of the part to be restored.
         found: Position,
@@ -358,6 +364,16 @@ impl Error {
         ErrorKind::Damaged { file, offset, expected, found }.into()
     }
 
+    /// Returns the error for the format that `what` says it has, unless that is `supported`: 1 is
+    /// from before the first release.
+    pub(crate) fn of_format(what: &'static str, found: u32, supported: u32) -> Option<Error> {
+        match found {
+            1 => Some(ErrorKind::OldFormat { what, found }.into()),
+            _ if found > supported => Some(ErrorKind::NewerFormat { found, supported }.into()),
+            _ => None,
+        }
+    }
+
     pub(crate) fn capsule(
         offset: u64,
         expected: impl fmt::Display,
@@ -469,6 +485,20 @@ impl ErrorKind {
         }
     }
 
+    fn fmt_format(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ErrorKind::OldFormat { what, found } => write!(
+                f,
+                "written in format {found}, before the first release, which nothing reads any \
+                 more: make the {what} anew"
+            ),
+            ErrorKind::NewerFormat { found, supported } => {
+                write!(f, "format {found} is newer than {supported}, the newest known here")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Prints a failure about a backup, or about a restore from one.
     fn fmt_backup(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -491,9 +521,8 @@ impl ErrorKind {
             }
             ErrorKind::BackupBeyond { found, recorded } => write!(
                 f,
-                "the backup continues to {found}, behind its recorded end, {recorded}: an earlier \
-                 version of this program was cut short while it updated the backup, or wrote to it \
-                 as to a database; nothing confirms the frames behind the recorded end"
+                "the backup continues to {found}, behind its recorded end, {recorded}: nothing \
+                 confirms the frames behind the recorded end"
             ),
             ErrorKind::TimesOutOfOrder(disorder) => write!(f, "{disorder}"),
             ErrorKind::NotABoundary { found, before, behind } => {
@@ -574,9 +603,7 @@ impl fmt::Display for ErrorKind {
             | ErrorKind::NotABoundary { .. }
             | ErrorKind::StatesPruned(_)
             | ErrorKind::NothingThen { .. } => self.fmt_backup(f),
-            ErrorKind::NewerFormat { found, supported } => {
-                write!(f, "format {found} is newer than {supported}, the newest known here")
-            }
+            ErrorKind::OldFormat { .. } | ErrorKind::NewerFormat { .. } => self.fmt_format(f),
             ErrorKind::Damaged { .. }
             | ErrorKind::IndexDamaged(_)
             | ErrorKind::LogBehind { .. }

@@ -106,12 +106,11 @@ impl Log {
         writes: Writes,
     ) -> Result<Log> {
         let segments = Arc::new(segments);
-        // A segment of an older layout takes nothing more, so an older program reads it whole.
-        // Nothing is added to a pack either: later segments may be gone.
-        let number = tail.end.segment();
-        let is_ours = segments.header(number)?.version == segment::VERSION
-            && matches!(segments.segment(number)?, Segment::Plain(_));
-        let capacity = if is_ours { u64::from(sizes.segment_bytes) } else { 0 };
+        let capacity = match segments.segment(tail.end.segment())? {
+            Segment::Plain(_) => u64::from(sizes.segment_bytes),
+            // Nothing is added to a pack: later segments may be gone.
+            Segment::Packed(_) => 0,
+        };
         let writer = Arc::new(Writer::new(segments.seal(), tail, capacity, sizes));
         let committer = match writes {
             Writes::Committer => Committer::Thread(start_committer(&writer, &segments)?),

@@ -12,9 +12,9 @@ pub(crate) mod mark;
 pub(crate) mod message;
 pub(crate) mod name;
 pub(crate) mod page;
+pub(crate) mod place;
 pub(crate) mod retention;
 pub(crate) mod runs;
-pub(crate) mod varint;
 pub(crate) mod version;
 
 use object::codec::{Reader, Write};
@@ -25,8 +25,10 @@ use object::refusal::Refusal;
 use crate::error::Result;
 use crate::error::position::Position;
 use crate::record::event::Event;
+use crate::record::link::RefusalLink;
 use crate::record::page::PageChange;
-use crate::record::version::{Layout, Left, Notes, Staged, VersionBytes, VersionRecord};
+use crate::record::place::{PutPosition, position};
+use crate::record::version::{Left, Notes, Staged, VersionBytes, VersionRecord};
 
 /// Bytes of a record before its content.
 pub(crate) const HEAD_BYTES: usize = 5;
@@ -34,13 +36,11 @@ pub(crate) const HEAD_BYTES: usize = 5;
 const CODE: u8 = 1;
 const POLICY: u8 = 2;
 const BASE: u8 = 3;
-const COMMIT: u8 = 4;
+const VERSION: u8 = 4;
 const REFUSAL: u8 = 5;
-const STAGED_COMMIT: u8 = 7;
-const STAGED_REFUSAL: u8 = 8;
-const ADOPTION: u8 = 9;
-const VERSION: u8 = 10;
-const STAGED_VERSION: u8 = 11;
+const STAGED_VERSION: u8 = 6;
+const STAGED_REFUSAL: u8 = 7;
+const ADOPTION: u8 = 8;
 
 /// A record, as it stands in a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,8 +62,6 @@ pub(crate) enum Record<'a> {
 pub(crate) enum HeadKind {
     /// A version whose content starts with its header.
     Version(Staged),
-    /// A version in the first layout.
-    OldVersion,
     Refusal,
     Adoption,
     Other,
@@ -75,7 +73,6 @@ pub(crate) fn head(bytes: [u8; HEAD_BYTES]) -> (HeadKind, u32) {
     let kind = match tag {
         VERSION => HeadKind::Version(Staged::No),
         STAGED_VERSION => HeadKind::Version(Staged::Yes),
-        COMMIT | STAGED_COMMIT => HeadKind::OldVersion,
         REFUSAL | STAGED_REFUSAL => HeadKind::Refusal,
         ADOPTION => HeadKind::Adoption,
         _ => HeadKind::Other,
@@ -138,10 +135,9 @@ pub(crate) struct Adoption {
     pub(crate) object: ObjectId,
     /// The newest version.
     pub(crate) head: Position,
-    /// The last refusal, [`Position::NONE`] when there is none.
-    pub(crate) refusal: Position,
-    pub(crate) refusal_hash: RefusalHash,
     pub(crate) refusal_count: u64,
+    /// The last refusal, if there is one.
+    pub(crate) refusal: Option<RefusalLink>,
 }
 
 /// Appends records to a body.
@@ -205,7 +201,8 @@ impl Body {
             Staged::No => REFUSAL,
         };
         self.record(tag, |to| {
-            to.put_u64(previous.0).put(&refusal.encode());
+            to.put_position(previous);
+            to.put(&refusal.encode());
         });
     }
 
@@ -219,8 +216,12 @@ impl Body {
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         assert_ne!(adoption.head, Position::NONE, "an object has a newest version");
         self.record(ADOPTION, |to| {
-            to.put(&adoption.object.0).put_u64(adoption.head.0).put_u64(adoption.refusal.0);
-            to.put(&adoption.refusal_hash.0).put_u64(adoption.refusal_count);
+            to.put(&adoption.object.0).put_position(adoption.head);
+            to.put_varint(adoption.refusal_count);
+            to.put_option(adoption.refusal.as_ref().map(|link| &link.hash.0[..]));
+            if let Some(link) = adoption.refusal {
+                to.put_position(link.position);
+            }
         });
     }
 }
@@ -235,7 +236,7 @@ fn version_tag(staged: Staged) -> u8 {
 /// A refusal's record: the position of the one before, and the refusal.
 pub(crate) fn decode_refusal(content: &[u8], frame: Position) -> Result<(Position, Refusal)> {
     let mut reader = Reader::new("refusal record", content);
-    let previous = Position(reader.u64()?).within(frame);
+    let previous = position(&mut reader)?.within(frame);
     Ok((previous, Refusal::decode(reader.bytes(reader.left())?)?))
 }
 
@@ -268,26 +269,24 @@ pub(crate) fn raw_records(body: &[u8]) -> impl Iterator<Item = Result<(&[u8], Re
 
 fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
     let tag = reader.u8()?;
-    let content = reader.blob(u32::MAX as usize)?;
+    let length = reader.count_u32(u32::MAX as usize, 1)?;
+    let content = reader.bytes(length)?;
     let mut fields = Reader::new("record", content);
-    let version =
-        |staged, layout, content| Record::Version(VersionBytes { staged, layout, content });
     Ok(match tag {
         CODE | POLICY | BASE => Record::Blob(BlobRecord { tag, bytes: content }),
-        COMMIT => version(Staged::No, Layout::First, content),
-        STAGED_COMMIT => version(Staged::Yes, Layout::First, content),
-        VERSION => version(Staged::No, Layout::Second, content),
-        STAGED_VERSION => version(Staged::Yes, Layout::Second, content),
+        VERSION => Record::Version(VersionBytes { staged: Staged::No, content }),
+        STAGED_VERSION => Record::Version(VersionBytes { staged: Staged::Yes, content }),
         REFUSAL => Record::Refusal(Staged::No, content),
         STAGED_REFUSAL => Record::Refusal(Staged::Yes, content),
         ADOPTION => {
             let object = ObjectId(fields.array()?);
-            let (head, refusal) = (Position(fields.u64()?), Position(fields.u64()?));
-            let refusal_hash = RefusalHash(fields.array()?);
-            let refusal_count = fields.u64()?;
-            let adoption = Adoption { object, head, refusal, refusal_hash, refusal_count };
+            let (head, refusal_count) = (position(&mut fields)?, fields.varint()?);
+            let refusal = match fields.option()?.map(RefusalHash) {
+                Some(hash) => Some(RefusalLink { hash, position: position(&mut fields)? }),
+                None => None,
+            };
             fields.end()?;
-            Record::Adoption(adoption)
+            Record::Adoption(Adoption { object, head, refusal_count, refusal })
         }
         other => match Event::read(other, fields)? {
             Some(event) => Record::Event(event),

@@ -191,9 +191,7 @@ fn print(report: &RestoreReport, to: &str, printer: &mut Printer) -> Result<()> 
             format!("the backup's record of its end, {end}, of {time}")
         }
         WitnessedBy::Index(end) => format!("its index, up to {end}"),
-        _ => "nothing: a backup of an older program has no record of its end, so it may have been \
-              cut"
-        .to_string(),
+        _ => "nothing: the backup has no record of its end, so it may have been cut".to_string(),
     };
     let mut pairs = vec![
         ("database", to.to_string()),

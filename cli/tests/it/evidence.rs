@@ -165,7 +165,7 @@ fn a_restore_that_is_refused_says_what_can_be_asked_for_instead() {
     let old = fs::read(terminal.path("kept/backup.witness")).unwrap();
     terminal.run("call visits increment 1").done();
     let second = end();
-    // As one has it that an earlier program did not bring to its end.
+    // An older record of its end is put back.
     fs::write(terminal.path("kept/backup.witness"), old).unwrap();
     for asked in ["", "--until now ", &format!("--until-position {second} ")] {
         let line = format!("restore kept --db then {asked}");

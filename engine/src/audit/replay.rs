@@ -25,7 +25,7 @@ use policy::verify::{Era, Verifier};
 
 use crate::audit::part_source::PartSource;
 use crate::error::{Error, ErrorKind, Result};
-use crate::instrument::INITIALIZING_VERSION;
+use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable, validate_guard};
 use crate::step::guard::GuardRunner;
@@ -232,14 +232,13 @@ impl<'a> Auditor<'a> {
     ) -> Result<()> {
         let seq = commit.header.seq;
         let recorded = commit.header.instrumentation;
-        let initializes = recorded == INITIALIZING_VERSION;
-        let result = match self.run(input, StepLimits::default(), image, globals, initializes)? {
+        if recorded != INSTRUMENTATION_VERSION {
+            return Err(differs("instrumentation", seq, INSTRUMENTATION_VERSION, recorded));
+        }
+        let result = match self.run(input, StepLimits::default(), image, globals)? {
             Ok(result) => result,
             Err(verdict) => return Err(differs("step", seq, verdict, "a version")),
         };
-        if recorded != result.instrumentation {
-            return Err(differs("instrumentation", seq, result.instrumentation, recorded));
-        }
         if !result.pages().eq(commit.pages.iter().copied()) {
             let found = commit.pages.iter().map(|(index, _)| index);
             let found = format!("{:?}", found.collect::<Vec<_>>());
@@ -270,20 +269,19 @@ impl<'a> Auditor<'a> {
         Arc::clone(verifier.map_or(&self.definition, Verifier::definition))
     }
 
-    /// Runs a step whose memory is not kept, with `_initialize` if such steps call it.
+    /// Runs a step whose memory is not kept.
     fn run(
         &mut self,
         input: &Input,
         limits: StepLimits,
         image: &Image,
         globals: &[u64],
-        initializes: bool,
     ) -> Result<std::result::Result<StepResult, Verdict>> {
         let definition = self.definition();
         let replay = self.replay.as_mut().expect("only a replay runs steps");
         let Replayer { slots, runnable, catalog, stack } = replay;
         let definition = &definition;
-        let subject = Subject { definition, runnable, image, globals, limits, initializes };
+        let subject = Subject { definition, runnable, image, globals, limits };
         match run(&mut slots.objects, catalog, *stack, subject, input) {
             Ok((loaded, result)) => {
                 if input.request.runs_code() {
@@ -325,14 +323,8 @@ impl<'a> Auditor<'a> {
         let limits = host_limit::read(&refusal.verdict).unwrap_or_default();
         let before = Before { head: &head, image: &image, globals: &globals };
         let given = Some(&refusal.verdict);
-        let verdict = self.verdict(&input, limits, before, signers.clone(), true)?;
+        let verdict = self.verdict(&input, limits, before, signers)?;
         if verdict.as_ref() == given {
-            return Ok(());
-        }
-        // Upgrades did not call `_initialize` once, and a refusal does not say whether its did.
-        if matches!(input.request, Request::Upgrade { .. })
-            && self.verdict(&input, limits, before, signers, false)?.as_ref() == given
-        {
             return Ok(());
         }
         let expected = verdict.map_or("a permit".to_string(), |verdict| verdict.to_string());
@@ -346,10 +338,9 @@ impl<'a> Auditor<'a> {
         limits: StepLimits,
         before: Before<'_>,
         signers: Vec<PublicKey>,
-        initializes: bool,
     ) -> Result<Option<Verdict>> {
         let Before { head, image, globals } = before;
-        let result = match self.run(input, limits, image, globals, initializes)? {
+        let result = match self.run(input, limits, image, globals)? {
             Err(verdict) => return Ok(Some(verdict)),
             Ok(result) => result,
         };

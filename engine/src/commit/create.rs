@@ -130,8 +130,7 @@ pub(crate) fn genesis(
     let Runner { catalog, slots, stack } = runner;
     let image = Image::new(Arc::clone(&runnable.base));
     let (definition, globals) = (&definition, runnable.base.globals());
-    let subject =
-        Subject { definition, runnable, image: &image, globals, limits, initializes: true };
+    let subject = Subject { definition, runnable, image: &image, globals, limits };
     let (loaded, result) = run(&mut slots.objects, catalog, *stack, subject, input)?;
     loaded.accept(&result.image);
     definition.schema.validate_state(&result.image, definition.code.state_address)?;

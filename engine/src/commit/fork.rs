@@ -18,7 +18,6 @@ use crate::commit::create::{Beginning, begin, salt};
 use crate::commit::shared::Shared;
 use crate::error::{ErrorKind, Result};
 use crate::head::live::Live;
-use crate::instrument::INSTRUMENTATION_VERSION;
 use crate::stack::DeepStack;
 use crate::step::step::StepResult;
 
@@ -67,17 +66,7 @@ pub(crate) fn fork(
     let input = Input { request, time, credential: None };
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
     let new_code = None;
-    let instrumentation = INSTRUMENTATION_VERSION;
-    let result = StepResult {
-        image,
-        changed,
-        effects,
-        fuel,
-        globals,
-        definition,
-        new_code,
-        instrumentation,
-    };
+    let result = StepResult { image, changed, effects, fuel, globals, definition, new_code };
     let outcome = result.outcome(head.header.memory_root, result.globals_hash());
     let head = Head::new(genesis(&input, &outcome));
     let names = name.iter().map(|name| (*name, head.id)).collect();

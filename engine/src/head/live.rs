@@ -70,7 +70,7 @@ impl Live {
     /// The newest version, as the next step finds it, under these limits.
     pub(crate) fn subject(&self, limits: StepLimits) -> Subject<'_> {
         let Live { definition, runnable, image, globals, .. } = self;
-        Subject { definition, runnable, image, globals, limits, initializes: true }
+        Subject { definition, runnable, image, globals, limits }
     }
 
     /// Returns the outcome of a step for the next version's header; `root` is the root of its

@@ -79,7 +79,7 @@ mod tests {
     use expect_test::expect;
 
     #[test]
-    fn the_costs_are_those_of_version_1() {
+    fn the_costs_are_those_of_version_2() {
         let mut frozen = OPCODE_COSTS.to_vec();
         frozen.push(PREFIXED_COST);
         for number in [
@@ -95,7 +95,7 @@ mod tests {
             frozen.extend_from_slice(&number.to_le_bytes());
         }
         frozen.extend_from_slice(&START_FUEL.to_le_bytes());
-        expect!["d84d7dcf0d869d603a8ea0eb744f8ada3344a9605f5e44ca43cb430f6ca1c08f"]
+        expect!["ecaaabb43eb11cef0d492223d6343bdfda3641e31f2e7f844e09354cccf984d2"]
             .assert_eq(&blake3::hash(&frozen).to_string());
     }
 

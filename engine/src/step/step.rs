@@ -23,7 +23,7 @@ use policy::definition::Definition;
 use schema::{self, CoreValue, Lower, MIGRATE, Method};
 
 use crate::error::Result;
-use crate::instrument::{INITIALIZE_EXPORT, INITIALIZING_VERSION, INSTRUMENTATION_VERSION};
+use crate::instrument::{INITIALIZE_EXPORT, INSTRUMENTATION_VERSION};
 use crate::stack::DeepStack;
 use crate::step::catalog::{Catalog, Runnable, validate_guard};
 use crate::step::guard::GuardRunner;
@@ -46,8 +46,6 @@ pub(crate) struct StepResult {
     pub(crate) definition: Arc<Definition>,
     /// The new code, after an upgrade: the memory and the globals begin there.
     pub(crate) new_code: Option<NewCode>,
-    /// The version of the instrumentation that the step ran under.
-    pub(crate) instrumentation: u32,
 }
 
 /// The code and base image with which an upgrade begins.
@@ -66,21 +64,6 @@ pub(crate) struct Subject<'a> {
     pub(crate) image: &'a Image,
     pub(crate) globals: &'a [u64],
     pub(crate) limits: StepLimits,
-    /// True if a step that begins a memory calls the code's `_initialize`, if it has one: all do
-    /// except those on record from before any did.
-    pub(crate) initializes: bool,
-}
-
-impl Subject<'_> {
-    /// Returns whether a step calls the `_initialize` of `runnable`, whose memory the step begins.
-    fn initializes(&self, runnable: &Runnable) -> bool {
-        self.initializes && runnable.code.about().has_initialize
-    }
-}
-
-/// The version of the instrumentation of a step that calls `_initialize`, or does not.
-fn instrumentation(initializes: bool) -> u32 {
-    if initializes { INITIALIZING_VERSION } else { INSTRUMENTATION_VERSION }
 }
 
 impl StepResult {
@@ -98,7 +81,7 @@ impl StepResult {
             effects: &self.effects,
             fuel: self.fuel,
             page_count: self.changed.len() as u32,
-            instrumentation: self.instrumentation,
+            instrumentation: INSTRUMENTATION_VERSION,
             policy: self.definition.policy.hash(),
         }
     }
@@ -133,7 +116,7 @@ impl StepResult {
     pub(crate) fn outcome(&self, memory_root: MemoryRoot, globals: GlobalsHash) -> Outcome<'_> {
         Outcome {
             effects: &self.effects,
-            instrumentation: self.instrumentation,
+            instrumentation: INSTRUMENTATION_VERSION,
             fuel: self.fuel,
             memory_bytes: self.image.bytes_count(),
             memory_root,
@@ -162,7 +145,6 @@ pub(crate) fn run<'s>(
         request => {
             let loaded = instances.load(runnable, image)?;
             let is_creation = matches!(request, Request::Create { .. });
-            let initializes = is_creation && subject.initializes(runnable);
             let result = match request {
                 Request::Write { fields } => write(definition, image, globals, fields),
                 Request::Amend { policy } => amend(definition, image, globals, policy),
@@ -171,12 +153,13 @@ pub(crate) fn run<'s>(
                     Ok(unchanged(definition, image, globals))
                 }
                 _ => invoked(loaded, subject, input, |loaded| {
-                    initialize(loaded, initializes)?;
+                    if is_creation {
+                        initialize(loaded, runnable)?;
+                    }
                     called(loaded, definition, input)
                 }),
             };
-            let instrumentation = instrumentation(initializes);
-            (loaded, result.map(|result| StepResult { instrumentation, ..result }))
+            (loaded, result)
         }
     };
     Ok((loaded, result?))
@@ -197,21 +180,21 @@ fn upgrade<'s>(
     let state = before.schema.read_state(subject.image, before.code.state_address)?;
     let (image, globals) = (Image::new(Arc::clone(&runnable.base)), runnable.base.globals());
     let loaded = instances.load(&runnable, &image)?;
-    let initializes = subject.initializes(&runnable);
     let from =
         Subject { definition: &definition, runnable: &runnable, image: &image, globals, ..subject };
     let result = invoked(loaded, from, input, |loaded| {
-        initialize(loaded, initializes)?;
+        initialize(loaded, &runnable)?;
         let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
         enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
     })?;
     let new_code = Some(NewCode { runnable, image });
-    Ok((loaded, StepResult { new_code, instrumentation: instrumentation(initializes), ..result }))
+    Ok((loaded, StepResult { new_code, ..result }))
 }
 
-/// Calls the `_initialize` that a toolchain made, before anything else of the code runs.
-fn initialize(loaded: &mut LoadedSlot, initializes: bool) -> Result<(), Stop> {
-    match initializes {
+/// Calls the `_initialize` that a toolchain made, if there is one, before anything else of the code
+/// runs.
+fn initialize(loaded: &mut LoadedSlot, runnable: &Runnable) -> Result<(), Stop> {
+    match runnable.code.about().has_initialize {
         true => enter(loaded, INITIALIZE_EXPORT, &[]).map(drop),
         false => Ok(()),
     }
@@ -264,7 +247,6 @@ fn invoked(
         globals: loaded.globals(),
         definition: Arc::clone(definition),
         new_code: None,
-        instrumentation: INSTRUMENTATION_VERSION,
     })
 }
 
@@ -310,7 +292,6 @@ fn unchanged(definition: &Arc<Definition>, image: &Image, globals: &[u64]) -> St
         globals: globals.to_vec(),
         definition: Arc::clone(definition),
         new_code: None,
-        instrumentation: INSTRUMENTATION_VERSION,
     }
 }
 

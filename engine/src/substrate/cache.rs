@@ -117,7 +117,7 @@ impl Cache {
     }
 
     fn hash(&self, name: &str, machine_code: &[u8]) -> [u8; HASH_BYTES] {
-        static CONTEXT: Context = Context::new("continuant 1 machine code");
+        static CONTEXT: Context = Context::new("continuant 2 machine code");
         let mut hasher = CONTEXT.hasher();
         hasher.update(&self.key).update(name.as_bytes()).update(machine_code);
         *hasher.finalize().as_bytes()
@@ -168,7 +168,7 @@ fn temporary(directory: &Path) -> io::Result<NamedTempFile> {
 
 /// The name of the file that has the machine code of a module.
 fn name(wasm: &[u8]) -> String {
-    static CONTEXT: Context = Context::new("continuant 1 instrumented module");
+    static CONTEXT: Context = Context::new("continuant 2 instrumented module");
     CONTEXT.hasher().update(wasm).finalize().to_string()
 }
 

@@ -307,54 +307,20 @@ fn fresh_keys_shut_nobody_out() {
 
 /// Regression: a refusal was put on record that no verifier took.
 #[test]
-fn the_hash_that_stands_for_none_is_turned_away() {
+fn a_parent_of_zeros_is_a_wrong_parent_like_any_other() {
     let fixture = Fixture::new();
     let db = fixture.open();
     let id = db.create(counter_code(OPEN)).unwrap();
-    let none = continuant::VersionHash::NONE;
+    let zeros = continuant::VersionHash([0; 32]);
     let one = key(1);
-    let call = || db.call(id, "add", args![1u64]).signed(&one).parent(none);
-    for error in [call().wait().unwrap_err(), call().dry_run().unwrap_err()] {
-        assert!(matches!(error.kind(), ErrorKind::Object(_)), "{error}");
-        assert!(error.to_string().contains("which stands for none"), "{error}");
-    }
-    assert_eq!(db.info(id).unwrap().refusal_count, 0);
-    db.verify(id, Replay::Yes).unwrap();
-}
-
-/// Hosts once recorded this refusal, of an input whose bytes name no parent.
-#[test]
-fn a_refusal_for_the_hash_that_stands_for_none_is_right() {
-    use continuant::object::credential::Credential;
-    use continuant::object::input::{Input, Request};
-    use continuant::object::refusal::Verdict;
-    use continuant::storage::{self, Append, Change};
-
-    let fixture = Fixture::new();
-    let db = fixture.open();
-    let id = db.create(counter_code(OPEN)).unwrap();
-    add(&db, id, &key(1), 1, START + DAY).unwrap();
-    db.close().unwrap();
-    let store = storage::Store::open(fixture.directory.path().join("db")).unwrap();
-    let head = store.head(id).unwrap().unwrap().head;
-    let none = continuant::VersionHash::NONE;
-    let request = Request::Call { method: "add".to_string(), arguments: vec![0; 8] };
-    let mut credential =
-        Credential { parent: Some(none), ..Credential::new(2, Time::from_millis(START + DAY)) };
-    credential.sign(&key(1), id, &request);
-    let input = Input { request, time: Time::from_millis(START), credential: Some(credential) };
-    let detail = format!("it follows {none}, the head is {}", head.hash);
-    let verdict = Verdict::native(Reason::WrongParent, detail);
-    let refusal = head.refusal(&input, verdict);
-    let append = Append { changes: vec![Change::Refusal(&refusal)], ..Append::default() };
-    store.append(&append, drop).unwrap();
-    store.close().unwrap();
-    drop(store);
-    let db = fixture.open();
-    let verified = db.verify(id, Replay::Yes).unwrap();
-    assert_eq!(verified.refusals, 1);
+    let error = db.call(id, "add", args![1u64]).signed(&one).parent(zeros).wait().unwrap_err();
+    let ErrorKind::Refused { verdict, .. } = error.kind() else { panic!("{error}") };
+    let head = db.info(id).unwrap().hash;
+    assert_eq!(verdict.reason, Reason::WrongParent);
+    assert_eq!(verdict.detail, format!("it follows {zeros}, the head is {head}"));
+    assert_eq!(db.verify(id, Replay::Yes).unwrap().refusals, 1);
     let told = db.explain_refusal(id, 1).unwrap();
     assert_eq!(told.verdict.unwrap_err().reason, Reason::WrongParent);
-    add(&db, id, &key(1), 2, START + DAY).unwrap();
+    add(&db, id, &one, 2, START + DAY).unwrap();
     check_anywhere(&fixture, db, id);
 }

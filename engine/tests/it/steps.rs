@@ -272,7 +272,7 @@ fn what_a_module_has_to_be_initialized_by_is_called_once_with_the_creation() {
         for more in 1..3 {
             let receipt = db.call(id, "go", args![]).wait().unwrap();
             assert_eq!(receipt.result, Some(Value::from(first + more)));
-            assert_eq!(receipt.header.instrumentation, 1);
+            assert_eq!(receipt.header.instrumentation, 2);
         }
         let outputs = db.history(id).map(|entry| match entry.unwrap() {
             continuant::Entry::Version(version) => version.payloads.unwrap().effects.outputs.len(),

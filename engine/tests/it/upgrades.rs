@@ -897,7 +897,7 @@ fn what_a_module_has_to_be_initialized_by_is_called_once_before_it_migrates() {
     assert_eq!((receipt.header.kind, receipt.header.instrumentation), (Kind::Upgrade, 2));
     assert_eq!(db.snapshot(id).unwrap().get("n"), Ok(before + 100));
     let receipt = upgrade(&db, id, &to(times(2))).unwrap();
-    assert_eq!(receipt.header.instrumentation, 1);
+    assert_eq!(receipt.header.instrumentation, 2);
     assert_eq!(db.snapshot(id).unwrap().get("n"), Ok(2 * (before + 100)));
     check_anywhere(&fixture, db, id);
 }

@@ -87,13 +87,6 @@ pub const CANARIES: &[Canary] = &[
         "std::cmp::Ordering::Greater",
     ),
     canary(
-        "inputs that are not what their bytes say",
-        "admission_soundness",
-        "object/src/input.rs",
-        "if ⟦*parent == Some(VersionHash::NONE)⟧ {",
-        "false",
-    ),
-    canary(
         "keys that were forgotten",
         "admission_soundness",
         "object/src/ledger/nonces.rs",
@@ -101,10 +94,31 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
-        "what stands for none in a message",
+        "numbers longer than necessary",
         "commit_decode",
-        "object/src/message.rs",
-        "if ⟦self.first_policy == Some(PolicyHash::NONE)⟧ {",
+        "object/src/codec.rs",
+        "|| ⟦(byte == 0 && shift > 0)⟧ {",
+        "false",
+    ),
+    canary(
+        "flags that are neither 0 nor 1",
+        "commit_decode",
+        "object/src/codec.rs",
+        "other => ⟦Err(self.fail(1, \"0 or 1\", other))⟧,",
+        "Ok(other > 0)",
+    ),
+    canary(
+        "what a header does not have",
+        "header_decode",
+        "object/src/header.rs",
+        "match ⟦bytes.iter().find(|&&byte| byte != 0)⟧ {",
+        "None::<&u8>",
+    ),
+    canary(
+        "unknown flags of a header",
+        "header_decode",
+        "object/src/header.rs",
+        "if ⟦flags > (HAS_WAKE | HAS_REFUSAL)⟧ {",
         "false",
     ),
     canary(
@@ -174,7 +188,7 @@ pub const CANARIES: &[Canary] = &[
         "expected parent",
         "admission_soundness",
         "object/src/authentication.rs",
-        "= ⟦credential.parent.filter(other)⟧ {",
+        "= ⟦credential.parent.filter(|parent| *parent != head.hash)⟧ {",
         "None",
     ),
     canary(
@@ -471,7 +485,7 @@ pub const CANARIES: &[Canary] = &[
         "what is called with the creation",
         "instrument",
         "engine/src/step/step.rs",
-        "self.initializes && ⟦runnable.code.about().has_initialize⟧",
+        "match ⟦runnable.code.about().has_initialize⟧ {",
         "false",
     ),
     // The content of capsules.
@@ -509,7 +523,7 @@ pub const CANARIES: &[Canary] = &[
         "proof_malleability",
         "object/src/request.rs",
         "to.put(&⟦object.0⟧).put_u64(nonce)",
-        "ObjectId::NONE.0",
+        "[0; 32]",
     ),
     canary(
         "headers of a proof",

@@ -53,7 +53,7 @@ pub(crate) fn change(rng: &mut StdRng, bytes: &mut Vec<u8>) {
     }
     let at = rng.random_range(0..bytes.len());
     let count = rng.random_range(1..=(bytes.len() - at).min(40));
-    match rng.random_range(0..9) {
+    match rng.random_range(0..10) {
         0 | 1 => bytes[at] ^= 1 << rng.random_range(0..8),
         2 => bytes[at] = rng.random(),
         3 => {
@@ -69,6 +69,11 @@ pub(crate) fn change(rng: &mut StdRng, bytes: &mut Vec<u8>) {
             bytes.splice(to..to, some);
         }
         7 => bytes[at..at + count].fill(0),
+        8 => {
+            // If the byte ends a number, the number is longer than necessary.
+            bytes[at] |= 0x80;
+            bytes.insert(at + 1, 0);
+        }
         _ => {
             let some = random(rng, count);
             bytes.splice(at..at, some);

@@ -27,23 +27,22 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
     let kind = kinds[rng.random_range(0..5)];
     let genesis = kind == Kind::Create;
     let seq = if genesis { 0 } else { number(rng).clamp(1, SEQ_MAX) };
-    let parent = VersionHash(rng.random());
-    let jump = if jump_seq(seq) + 1 == seq { parent } else { VersionHash(rng.random()) };
-    let (object, parent, jump) = match genesis {
-        true => (ObjectId::NONE, VersionHash::NONE, VersionHash::NONE),
-        false => (ObjectId(rng.random()), parent, jump),
+    let parent = (!genesis).then(|| VersionHash(rng.random()));
+    let jump = match jump_seq(seq) + 1 == seq {
+        true => parent,
+        false => parent.map(|_| VersionHash(rng.random())),
     };
     Header {
         kind,
         instrumentation: number(rng) as u32,
         seq,
         time: Time::from_millis(number(rng)),
-        wake: Some(number(rng)).filter(|&wake| wake != u64::MAX).map(Time::from_millis),
+        wake: rng.random_bool(0.5).then(|| Time::from_millis(number(rng))),
         fuel: number(rng),
         memory_bytes: rng.random_range(0..=1 << 19) * 4096,
         refusal_count: number(rng).min(SEQ_MAX),
         page_count: number(rng) as u32,
-        object,
+        object: parent.map(|_| ObjectId(rng.random())),
         parent,
         jump,
         memory_root: MemoryRoot(rng.random()),
@@ -55,7 +54,7 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
         effects: EffectsHash(rng.random()),
         admission: AdmissionHash(rng.random()),
         ledger: LedgerHash(rng.random()),
-        refusals: RefusalHash(rng.random()),
+        refusals: rng.random_bool(0.5).then(|| RefusalHash(rng.random())),
     }
 }
 
@@ -100,29 +99,29 @@ pub(crate) fn input(rng: &mut StdRng) -> Input {
     Input { request, time: Time::from_millis(number(rng)), credential }
 }
 
-/// Puts what stands for none, or is beyond a limit, where there is something.
-pub(crate) fn put_sentinels(rng: &mut StdRng, input: &mut Input) {
+/// Puts the least and the greatest, or what is beyond a limit or missing, where there is something.
+pub(crate) fn put_extremes(rng: &mut StdRng, input: &mut Input) {
     match &mut input.request {
         Request::Message { origin, .. } => match rng.random_range(0..4) {
-            0 => origin.first_policy = Some(PolicyHash::NONE),
+            0 => origin.first_policy = Some(PolicyHash([0; 32])),
             1 => origin.fuel = number(rng),
             2 => (origin.seq, origin.index) = (u64::MAX, u32::MAX),
-            _ => origin.version = VersionHash::NONE,
+            _ => origin.version = VersionHash([0; 32]),
         },
         Request::Fork { of, .. } => match rng.random_range(0..6) {
             0 => of.wake = Some(Time::MAX),
             1 => of.wake = Some(Time::MIN),
             2 => of.seq = number(rng),
-            3 => of.parent = VersionHash::NONE,
+            3 => of.parent = [None, Some(VersionHash([0; 32]))][rng.random_range(0..2)],
             4 => of.refusal_count = number(rng),
-            _ => (of.refusals, of.time) = (RefusalHash::NONE, Time::MAX),
+            _ => (of.refusals, of.time) = (Some(RefusalHash([0; 32])), Time::MAX),
         },
         Request::OpenSession { session, expires } => {
             (*session, *expires) =
-                (SessionId::NONE, [Time::MIN, Time::MAX][rng.random_range(0..2)]);
+                (SessionId([0; 32]), [Time::MIN, Time::MAX][rng.random_range(0..2)]);
         }
         Request::Upgrade { code, policy } => {
-            (*code, *policy) = (CodeHash::NONE, PolicyHash::NONE);
+            (*code, *policy) = (CodeHash([0; 32]), PolicyHash([0; 32]));
         }
         Request::Create { .. }
         | Request::Call { .. }
@@ -132,7 +131,7 @@ pub(crate) fn put_sentinels(rng: &mut StdRng, input: &mut Input) {
     }
     if let Some(credential) = &mut input.credential {
         match rng.random_range(0..4) {
-            0 => credential.parent = Some(VersionHash::NONE),
+            0 => credential.parent = Some(VersionHash([0; 32])),
             1 => (credential.nonce, credential.expires) = (0, Time::MIN),
             2 => (credential.nonce, credential.expires) = (u64::MAX, Time::MAX),
             _ => {}
@@ -208,7 +207,7 @@ pub(crate) fn refusal(rng: &mut StdRng) -> Refusal {
         object: ObjectId(rng.random()),
         seq: number(rng),
         parent: VersionHash(rng.random()),
-        previous: RefusalHash(rng.random()),
+        previous: rng.random_bool(0.5).then(|| RefusalHash(rng.random())),
         input: input(rng).encode(),
         verdict: Verdict::new(reason, rules, name(rng)),
     }

@@ -258,7 +258,7 @@ impl Step {
     fn outcome(&self, parts: Parts) -> Outcome<'_> {
         Outcome {
             effects: &self.effects,
-            instrumentation: 1,
+            instrumentation: 2,
             fuel: 7,
             memory_bytes: u64::from(self.page_count) * PAGE_BYTES as u64,
             memory_root: self.root,

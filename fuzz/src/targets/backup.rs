@@ -4,8 +4,7 @@
 //! A restored database is equal to the backup.
 //!
 //! A backup that is killed between any two changes continues later, and no damage is reported. Of a
-//! backup as an earlier program could leave it, with a part of what is new and an old witness, a
-//! restore does not treat the end as confirmed.
+//! backup whose former witness was put back a restore does not treat the end as confirmed.
 //!
 //! One seed in three lets retention trim the database: a restore to any place says which objects
 //! have no state there. Files of a backup are cut, changed or removed: it is not restored as if it
@@ -301,8 +300,8 @@ impl Run<'_> {
         }
     }
 
-    /// Gives a backup the witness of the one before it, and draws whether it ends with a pack, as
-    /// after an earlier program that was killed before it had named the segments behind it.
+    /// Gives a backup the witness of the one before it, and draws whether it ends with a pack: the
+    /// segments behind it are gone.
     fn aged(&mut self, volume: &Volume) -> Outcome {
         let Some((witness, end)) = self.witness.clone() else { return Ok(()) };
         let mut left = volume.clone();

@@ -191,7 +191,7 @@ fn forge_growth(sections: &mut Sections) -> Outcome {
     change_newest(sections, |commit| {
         commit.header.memory_bytes += 65_536;
         let grown = image.step(commit.header.memory_bytes, Vec::new());
-        let root = grown.map_or(MemoryRoot::NONE, |grown| Tree::of(&grown).root());
+        let root = grown.map_or(MemoryRoot([0; 32]), |grown| Tree::of(&grown).root());
         commit.header.memory_root = root;
     })
 }

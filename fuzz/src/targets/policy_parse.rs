@@ -156,7 +156,7 @@ fn decide(rng: &mut StdRng, policy: &Policy, again: &Policy) -> Outcome {
         pages: bytes::number(rng) as u32,
         time: Time::from_millis(bytes::number(rng)),
         past: Past::NONE,
-        instrumentation: 1,
+        instrumentation: 2,
         code: CodeHash(rng.random()),
         policy: policy.hash(),
         upgrade: rng.random_bool(0.5).then(|| (CodeHash(rng.random()), PolicyHash(rng.random()))),

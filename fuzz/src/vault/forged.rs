@@ -161,7 +161,10 @@ pub(crate) fn rerefuse(rng: &mut StdRng, bytes: &[u8]) -> (&'static str, Told, V
             ("a refusal behind another version", Told::Anyone)
         }
         3 => {
-            refusal.previous = RefusalHash(rng.random());
+            refusal.previous = match (refusal.previous, rng.random()) {
+                (Some(_), true) => None,
+                _ => Some(RefusalHash(rng.random())),
+            };
             ("a refusal behind another refusal", Told::Anyone)
         }
         4 => {
@@ -313,9 +316,9 @@ impl Parts {
             3 => header.memory_bytes += PAGE_BYTES as u64,
             4 => header.refusal_count += 1,
             5 => header.page_count += 1,
-            6 => header.object = ObjectId(other),
-            7 => header.parent = VersionHash(other),
-            8 => header.jump = VersionHash(other),
+            6 => header.object = Some(ObjectId(other)),
+            7 => header.parent = Some(VersionHash(other)),
+            8 => header.jump = Some(VersionHash(other)),
             9 => header.memory_root = MemoryRoot(other),
             10 => header.globals = GlobalsHash(other),
             11 => header.code = CodeHash(other),
@@ -325,13 +328,15 @@ impl Parts {
             15 => header.effects = EffectsHash(other),
             16 => header.admission = AdmissionHash(other),
             17 => header.ledger = LedgerHash(other),
-            18 => header.refusals = RefusalHash(other),
+            18 => header.refusals = header.refusals.xor(Some(RefusalHash(other))),
             19 => {
                 let kinds = [Kind::Call, Kind::Cycle, Kind::Write];
                 let others = kinds.into_iter().filter(|&kind| kind != header.kind);
                 header.kind = others.collect::<Vec<_>>()[rng.random_range(0..2)];
             }
-            _ => (header.parent, header.jump) = (VersionHash(other), VersionHash(other)),
+            _ => {
+                (header.parent, header.jump) = (Some(VersionHash(other)), Some(VersionHash(other)))
+            }
         }
         "a commit with another header"
     }

@@ -131,7 +131,7 @@ impl Host {
             effects: &claim.effects,
             fuel: claim.fuel,
             page_count: claim.pages.len() as u32,
-            instrumentation: 1,
+            instrumentation: 2,
             policy: self.behind(input).policy.hash(),
         };
         admit(&self.definition, &self.head, signers, step, &mut NotAsked)
@@ -208,7 +208,7 @@ fn outcome<'a>(
 ) -> Outcome<'a> {
     Outcome {
         effects: &claim.effects,
-        instrumentation: 1,
+        instrumentation: 2,
         fuel: claim.fuel,
         memory_bytes: image.bytes_count(),
         memory_root: tree.root(),

@@ -41,8 +41,6 @@ impl Claims {
     fn of(credential: &Credential, object: ObjectId, request: &Request) -> Claims {
         let Credential { nonce, expires, parent, .. } = *credential;
         let (request, place) = (request.clone(), place(credential));
-        // The signed bytes treat the hash that encodes "none" as no parent.
-        let parent = parent.filter(|&parent| parent != VersionHash::NONE);
         Claims { object, request, nonce, expires: expires.as_millis(), parent, place }
     }
 }
@@ -147,7 +145,7 @@ impl Mind {
         credential.parent = match rng.random_range(0..6) {
             0 => Some(model.head),
             1 if rng.random_bool(0.3) => Some(VersionHash(rng.random())),
-            1 if rng.random_bool(0.3) => Some(VersionHash::NONE),
+            1 if rng.random_bool(0.3) => Some(VersionHash([0; 32])),
             _ => None,
         };
         // A signature for another object is for that object only.
@@ -196,7 +194,7 @@ impl Mind {
         let mut credential = Credential::new(nonce, Time::from_millis(expires));
         credential.parent = match rng.random_range(0..40) {
             0..4 => Some(model.head),
-            4 => Some(VersionHash::NONE),
+            4 => Some(VersionHash([0; 32])),
             _ => None,
         };
         let made_for = if rng.random_bool(0.05) { ObjectId(rng.random()) } else { object };
@@ -338,7 +336,7 @@ fn tamper(rng: &mut StdRng, credential: &mut Credential, model: &Model) {
         1 => credential.nonce = model.last_nonce() + 1,
         2 => credential.expires = credential.expires.saturating_add(Duration::from_millis(60_000)),
         3 => credential.parent = Some(model.head),
-        4 => credential.parent = rng.random_bool(0.3).then_some(VersionHash::NONE),
+        4 => credential.parent = rng.random_bool(0.3).then_some(VersionHash([0; 32])),
         5 => credential.signatures_mut().clear(),
         6 if count > 1 => credential.signatures_mut().swap(0, 1),
         7 if count > 0 => {

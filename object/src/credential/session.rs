@@ -13,7 +13,7 @@ use crate::hash::{Hashing, ObjectId, SessionId};
 use crate::request::Request;
 
 /// The payload type that codes are bound to.
-const SEALED_TYPE: &str = "application/vnd.continuant.session.v1";
+const SEALED_TYPE: &str = "application/vnd.continuant.session.v2";
 
 /// The secret of a session. It is never in a lineage: its id is.
 #[derive(Clone)]
@@ -46,7 +46,7 @@ impl SessionKey {
 
     /// Returns the code over `request` to `object` and the nonce, the expiry and the parent of
     /// `credential`: the keyed BLAKE3 hash, by the secret, of the bytes that a signature would
-    /// cover, as a payload of the type `application/vnd.continuant.session.v1`.
+    /// cover, as a payload of the type `application/vnd.continuant.session.v2`.
     pub fn mac(&self, credential: &Credential, object: ObjectId, request: &Request) -> [u8; 32] {
         *self.keyed(credential, object, request).as_bytes()
     }

@@ -11,14 +11,10 @@
 //! expire only after the *named floor*: the floor at the time the policy came in, because a key
 //! that the older policy did not name may have been dropped until then.
 //!
-//! Tables in the first form, from lineages older than floors, hold in each entry the time at which
-//! the nonce was used, and keep it for `EXPIRY_MAX`.
-//!
 //! This module knows no signatures (the given keys are verified) and no policies (the names are
 //! given).
 //!
-//! Invariant: entries ascend by key; a table in the first form has no floors; the named floor is at
-//! most the floor.
+//! Invariant: entries ascend by key; the named floor is at most the floor.
 
 use crate::codec::{Reader, Write};
 use crate::credential::{EXPIRY_MAX, PublicKey};
@@ -59,7 +55,6 @@ pub struct Used {
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Nonces {
     entries: Vec<Nonce>,
-    form: Form,
     /// The floor: an input of a key without an entry must expire after this; [`Time::MIN`] when
     /// nothing was dropped.
     floor: Time,
@@ -67,32 +62,12 @@ pub struct Nonces {
     named_floor: Time,
 }
 
-/// The meaning of an entry's third number.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-enum Form {
-    /// The time of the nonce's use: the first form, and that of an empty table without floors.
-    #[default]
-    Time,
-    /// The latest expiry of any input that the key signed.
-    Until,
-}
-
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Nonce {
     key: PublicKey,
     nonce: u64,
-    /// A moment: which one, the form says.
+    /// The latest expiry of any admitted input of the key.
     moment: Time,
-}
-
-impl Nonce {
-    /// Returns a moment after which no admitted input of the key is valid.
-    fn until(&self, form: Form) -> Time {
-        match form {
-            Form::Time => self.moment.saturating_add(EXPIRY_MAX),
-            Form::Until => self.moment,
-        }
-    }
 }
 
 const NONCE_BYTES: usize = 48;
@@ -163,28 +138,11 @@ impl Nonces {
         self.floor > Time::MIN
     }
 
-    /// Returns whether the table is in the first form, or empty.
-    pub fn is_first_form(&self) -> bool {
-        self.form == Form::Time
-    }
-
-    /// Returns whether, by the rule of the first form, the table had no room for `keys` at `time`;
-    /// keys that have an entry need none.
-    pub fn was_full(&self, keys: &[PublicKey], time: Time) -> bool {
-        let kept = self.entries.iter().filter(|entry| entry.until(self.form) >= time);
-        let kept = kept.filter(|entry| !keys.contains(&entry.key)).count();
-        self.is_first_form() && kept + keys.len() > NONCES_MAX
-    }
-
     /// Records that `keys` used the nonce `used` at `time` and forgets long-expired entries. If too
     /// many remain, drops those that expire first, of keys that the policy does not name.
     pub fn record(&mut self, keys: &[PublicKey], used: Used, time: Time, tracked: &Tracked) {
         let follows = self.follows(keys, used.nonce);
         debug_assert!(follows.is_ok(), "only admitted nonces are recorded");
-        for entry in &mut self.entries {
-            entry.moment = entry.until(self.form);
-        }
-        self.form = Form::Until;
         self.entries.retain(|entry| entry.moment.saturating_add(EXPIRY_MAX) >= time);
         for &key in keys {
             match self.find(&key) {
@@ -205,9 +163,6 @@ impl Nonces {
         for floor in [&mut self.floor, &mut self.named_floor] {
             // A floor below `time` excludes no unexpired input.
             *floor = if *floor < time { Time::MIN } else { *floor };
-        }
-        if self.entries.is_empty() && !self.has_floor() {
-            self.form = Form::default();
         }
         debug_assert!(self.check_invariants(), "the table holds together");
     }
@@ -234,39 +189,11 @@ impl Nonces {
         self.named_floor = self.floor;
     }
 
-    /// Records by the rule of the first form; none when the table is not in it, or has no room.
-    #[must_use]
-    pub fn recorded_in_first_form(
-        &self,
-        keys: &[PublicKey],
-        nonce: u64,
-        time: Time,
-    ) -> Option<Nonces> {
-        if !self.is_first_form() || self.was_full(keys, time) {
-            return None;
-        }
-        let mut next = self.clone();
-        next.entries.retain(|entry| entry.until(Form::Time) >= time);
-        for &key in keys {
-            let entry = Nonce { key, nonce, moment: time };
-            match next.find(&key) {
-                Ok(index) => next.entries[index] = entry,
-                Err(index) => next.entries.insert(index, entry),
-            }
-        }
-        Some(next)
-    }
-
     fn check_invariants(&self) -> bool {
-        let Nonces { entries, form, floor, named_floor } = self;
-        let is_bare = entries.is_empty() && !self.has_floor();
+        let Nonces { entries, floor, named_floor } = self;
         entries.is_sorted_by(|one, next| one.key < next.key)
             && entries.len() <= NONCES_MAX
             && named_floor <= floor
-            && match form {
-                Form::Time => !self.has_floor(),
-                Form::Until => !is_bare,
-            }
     }
 
     fn find(&self, key: &PublicKey) -> Result<usize, usize> {
@@ -278,13 +205,10 @@ impl Nonces {
         for entry in &self.entries {
             bytes.put(&entry.key.0).put_u64(entry.nonce).put_time(entry.moment);
         }
-        if self.form == Form::Until {
-            bytes.put_time(self.floor).put_time(self.named_floor);
-        }
+        bytes.put_time(self.floor).put_time(self.named_floor);
     }
 
-    /// Reads them, in the first form or in the other.
-    pub(super) fn decode_from(reader: &mut Reader<'_>, is_first_form: bool) -> Result<Nonces> {
+    pub(super) fn decode_from(reader: &mut Reader<'_>) -> Result<Nonces> {
         let count = reader.count(NONCES_MAX, NONCE_BYTES)?;
         let mut entries = Vec::with_capacity(count);
         for _ in 0..count {
@@ -294,14 +218,11 @@ impl Nonces {
         if !entries.is_sorted_by(|one, next| one.key < next.key) {
             return Err(reader.fail(0, "ascending keys", "keys out of order"));
         }
-        let (form, floor, named_floor) = match is_first_form {
-            true => (Form::Time, Time::MIN, Time::MIN),
-            false => (Form::Until, reader.time()?, reader.time()?),
-        };
-        let nonces = Nonces { entries, form, floor, named_floor };
-        match nonces.check_invariants() {
-            true => Ok(nonces),
-            false => Err(reader.fail(16, "nonces, or floors that ascend", "none, or others")),
+        let (floor, named_floor) = (reader.time()?, reader.time()?);
+        if named_floor > floor {
+            let (most, found) = (floor.as_millis(), named_floor.as_millis());
+            return Err(reader.fail(8, &format!("at most the floor, {most}"), found));
         }
+        Ok(Nonces { entries, floor, named_floor })
     }
 }

@@ -107,10 +107,6 @@ impl Past {
         self.0.binary_search_by(|mark| mark.action.as_str().cmp(action))
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
     /// Returns whether every mark here is one that `tracked` asks for.
     pub(super) fn is_within(&self, tracked: &Tracked) -> bool {
         let mut marks = self.0.iter();
@@ -164,7 +160,7 @@ impl Past {
     }
 
     pub(super) fn decode_from(reader: &mut Reader<'_>) -> Result<Past> {
-        let count = reader.count(PAST_ACTIONS_MAX, 32)?;
+        let count = reader.count(PAST_ACTIONS_MAX, 26)?;
         let mut marks: Vec<Mark> = Vec::with_capacity(count);
         for _ in 0..count {
             let action = reader.text(NAME_BYTES_MAX)?.to_string();
@@ -177,7 +173,7 @@ impl Past {
             }
             let recent_bytes = reader.count(PAST_RECENT_MAX * RECENT_BYTES, 1)?;
             if !recent_bytes.is_multiple_of(RECENT_BYTES) {
-                return Err(reader.fail(4, "a multiple of 16", recent_bytes));
+                return Err(reader.fail(0, "a multiple of 16", recent_bytes));
             }
             let mut recent = Vec::with_capacity(recent_bytes / RECENT_BYTES);
             for _ in 0..recent_bytes / RECENT_BYTES {

@@ -43,7 +43,7 @@ pub enum SessionProblem {
 
 const KEY_BYTES: usize = 32;
 /// Bytes of a session with one key.
-const SESSION_BYTES: usize = 84;
+const SESSION_BYTES: usize = 81;
 
 /// Returns the number of sessions, and of their keys, that an object may have: sessions opened by a
 /// key that the policy names have room of their own.
@@ -176,7 +176,7 @@ impl Sessions {
             let (expires, nonce) = (reader.time()?, reader.u64()?);
             let key_bytes = reader.count(SIGNATURES_MAX.min(keys_left) * KEY_BYTES, 1)?;
             if !key_bytes.is_multiple_of(KEY_BYTES) {
-                return Err(reader.fail(4, "a multiple of 32", key_bytes));
+                return Err(reader.fail(0, "a multiple of 32", key_bytes));
             }
             keys_left -= key_bytes / KEY_BYTES;
             let keys = (0..key_bytes / KEY_BYTES).map(|_| reader.array().map(PublicKey));

@@ -1,7 +1,7 @@
 //! Proofs that one version descends from another: honest, and forged in every way.
 
 use object::ancestry::AncestryProof;
-use object::hash::VersionHash;
+use object::hash::{ObjectId, VersionHash};
 use object::header::{Header, Kind};
 use object::lineage::{Spine, jump_seq, next_seq};
 
@@ -15,9 +15,9 @@ fn chain(source: &mut Source, count: u64) -> Vec<Header> {
     for seq in 0..count {
         let mut header = samples::header(source);
         (header.seq, header.kind) = (seq, if seq == 0 { Kind::Create } else { Kind::Call });
-        header.object.0 = [u8::from(seq > 0); 32];
-        header.parent = headers.last().map_or(VersionHash::NONE, Header::hash);
-        header.jump = spine.next_jump().unwrap_or(VersionHash::NONE);
+        header.object = (seq > 0).then_some(ObjectId([1; 32]));
+        header.parent = headers.last().map(Header::hash);
+        header.jump = spine.next_jump();
         assert_eq!(Header::decode(&header.encode()).unwrap(), header);
         spine.push(header.hash());
         headers.push(header);
@@ -56,7 +56,7 @@ fn a_proof_proves_nothing_else() {
             assert_eq!(proof.verify(start, hash).is_ok(), seq == to);
             assert_eq!(proof.verify(hash, end).is_ok(), seq == from);
         }
-        assert!(proof.verify(VersionHash::NONE, VersionHash::NONE).is_err());
+        assert!(proof.verify(VersionHash([0; 32]), VersionHash([0; 32])).is_err());
     }
 }
 
@@ -124,8 +124,8 @@ fn hostile_headers_never_panic() {
             }
             headers.push(header);
         }
-        let start = headers.first().map_or(VersionHash::NONE, Header::hash);
-        let end = headers.last().map_or(VersionHash::NONE, Header::hash);
+        let start = headers.first().map_or(VersionHash([0; 32]), Header::hash);
+        let end = headers.last().map_or(VersionHash([0; 32]), Header::hash);
         let proof = AncestryProof { headers };
         assert_eq!(proof.verify(start, end).is_ok(), proof.headers.len() == 1);
     }

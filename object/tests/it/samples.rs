@@ -79,25 +79,25 @@ pub(crate) fn header(source: &mut Source) -> Header {
     let seq = if genesis { 0 } else { 1 + number(source) % SEQ_MAX };
     let kinds = [Kind::Call, Kind::Cycle, Kind::Write];
     let kind = if genesis { Kind::Create } else { kinds[source.below(3)] };
-    let parent: [u8; 32] = if genesis { [0; 32] } else { array(source) };
+    let parent = (!genesis).then(|| VersionHash(array(source)));
     let jump = match seq {
-        0 => [0; 32],
+        0 => None,
         _ if jump_seq(seq) + 1 == seq => parent,
-        _ => array(source),
+        _ => Some(VersionHash(array(source))),
     };
     Header {
         kind,
         instrumentation: source.bits() as u32,
         seq,
         time: time(source),
-        wake: (source.below(2) == 0).then(|| Time::from_millis(number(source) / 2)),
+        wake: (source.below(2) == 0).then(|| time(source)),
         fuel: number(source),
         memory_bytes: (number(source) % MEMORY_BYTES_MAX).next_multiple_of(PAGE_BYTES as u64),
         refusal_count: number(source) % SEQ_MAX,
         page_count: source.bits() as u32,
-        object: ObjectId(if genesis { [0; 32] } else { array(source) }),
-        parent: VersionHash(parent),
-        jump: VersionHash(jump),
+        object: (!genesis).then(|| ObjectId(array(source))),
+        parent,
+        jump,
         memory_root: MemoryRoot(array(source)),
         globals: GlobalsHash(array(source)),
         code: CodeHash(array(source)),
@@ -107,7 +107,7 @@ pub(crate) fn header(source: &mut Source) -> Header {
         effects: EffectsHash(array(source)),
         admission: AdmissionHash(array(source)),
         ledger: LedgerHash(array(source)),
-        refusals: RefusalHash(array(source)),
+        refusals: (source.below(2) == 0).then(|| RefusalHash(array(source))),
     }
 }
 
@@ -218,12 +218,12 @@ pub(crate) fn sessions(source: &mut Source) -> Arc<Ledger> {
         let request = Request::OpenSession { session: key.id(), expires };
         let credential = Some(Credential::new(1 + number(source) / 2, Time::MAX));
         let input = Input { request, time: Time::from_millis(time + 10 * step), credential };
-        ledger = next_in_first_form(&ledger, Tracked::NONE, step + 1, &input, &keys);
+        ledger = ledger.next(Tracked::NONE, step + 1, &input, &keys);
         let mut credential = Credential::new(1 + number(source) / 2, Time::MAX);
-        credential.put_in_session(&key, ObjectId::NONE, &Request::Cycle);
+        credential.put_in_session(&key, ObjectId([0; 32]), &Request::Cycle);
         if source.below(2) == 0 {
             let input = Input { request: Request::Cycle, credential: Some(credential), ..input };
-            ledger = next_in_first_form(&ledger, Tracked::NONE, step + 1, &input, &keys);
+            ledger = ledger.next(Tracked::NONE, step + 1, &input, &keys);
         }
     }
     ledger
@@ -239,52 +239,29 @@ pub(crate) fn effects(source: &mut Source) -> Effects {
     let count = source.below(4);
     let mut output = || Output { name: text(source, 12), payload: bytes(source, 30) };
     let outputs = (0..count).map(|_| output()).collect();
-    Effects { result, outputs, wake, messages: Vec::new() }
-}
-
-/// Effects with messages.
-pub(crate) fn sending(source: &mut Source) -> Effects {
-    let effects = effects(source);
-    let count = 1 + source.below(3);
+    let count = source.below(4);
     let mut message = || Message {
         to: ObjectId(array(source)),
         method: text(source, 20),
         arguments: bytes(source, 30),
     };
-    Effects { messages: (0..count).map(|_| message()).collect(), ..effects }
+    let messages = (0..count).map(|_| message()).collect();
+    Effects { result, outputs, wake, messages }
 }
 
 pub(crate) fn admission(source: &mut Source) -> Admission {
     let signers = (0..source.below(4)).map(|_| PublicKey(array(source))).collect();
     let rules = (0..source.below(4)).map(|_| text(source, 20)).collect();
-    Admission { signers, rules, migrated: Vec::new() }
-}
-
-/// The admission of an upgrade.
-pub(crate) fn migrated(source: &mut Source) -> Admission {
-    let migrated = (0..1 + source.below(4)).map(|_| text(source, 20)).collect();
-    Admission { migrated, ..admission(source) }
+    let migrated = (0..source.below(4)).map(|_| text(source, 20)).collect();
+    Admission { signers, rules, migrated }
 }
 
 pub(crate) fn globals(source: &mut Source) -> Vec<u64> {
     (0..source.below(6)).map(|_| number(source)).collect()
 }
 
+/// A ledger of nonces, with floors or without.
 pub(crate) fn nonces(source: &mut Source) -> Ledger {
-    let mut ledger = Ledger::default();
-    let time = number(source) / 2;
-    for step in 0..source.below(6) as u64 {
-        let mut keys = vec![PublicKey(array(source)), PublicKey(array(source))];
-        keys.sort();
-        let (nonce, time) = (number(source), Time::from_millis(time + step));
-        let recorded = ledger.nonces.recorded_in_first_form(&keys, nonce, time);
-        ledger.nonces = recorded.unwrap();
-    }
-    ledger
-}
-
-/// A ledger that is not in the first form, with floors or without.
-pub(crate) fn floors(source: &mut Source) -> Ledger {
     let mut ledger = Ledger::default();
     let time = number(source) / 2;
     let rounds = [1, 2, NONCES_MAX as u64 / 32 + 2][source.below(20).saturating_sub(17)];
@@ -298,27 +275,6 @@ pub(crate) fn floors(source: &mut Source) -> Ledger {
         ledger.nonces.record(&keys, used, Time::from_millis(time + step), &tracked);
     }
     ledger
-}
-
-/// The ledger behind a version as lineages have it from before nonces had floors.
-pub(crate) fn next_in_first_form(
-    ledger: &Arc<Ledger>,
-    tracked: &Tracked,
-    seq: u64,
-    input: &Input,
-    keys: &[PublicKey],
-) -> Arc<Ledger> {
-    let next = ledger.next(tracked, seq, input, keys);
-    let nonces = match &input.credential {
-        Some(Credential { nonce, proof: Proof::Signatures(_) | Proof::Batch(..), .. }) => {
-            ledger.nonces.recorded_in_first_form(keys, *nonce, input.time).unwrap()
-        }
-        _ => ledger.nonces.clone(),
-    };
-    match Arc::ptr_eq(&next, ledger) {
-        true => next,
-        false => Arc::new(Ledger { nonces, ..Ledger::clone(&next) }),
-    }
 }
 
 pub(crate) fn ledger(source: &mut Source) -> Arc<Ledger> {
@@ -337,7 +293,7 @@ pub(crate) fn ledger(source: &mut Source) -> Arc<Ledger> {
         keys.truncate(source.below(8).saturating_sub(5));
         let credential = (!keys.is_empty()).then(|| Credential::new(number(source), Time::MAX));
         let input = Input { request, time: Time::from_millis(time + seq), credential };
-        ledger = next_in_first_form(&ledger, &tracked, seq, &input, &keys);
+        ledger = ledger.next(&tracked, seq, &input, &keys);
     }
     ledger
 }
@@ -349,7 +305,7 @@ pub(crate) fn refusal(source: &mut Source) -> Refusal {
         object: ObjectId(array(source)),
         seq: number(source),
         parent: VersionHash(array(source)),
-        previous: RefusalHash(array(source)),
+        previous: (source.below(2) == 0).then(|| RefusalHash(array(source))),
         input: input(source).encode(),
         verdict,
     }

@@ -4,10 +4,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use expect_test::{Expect, expect};
-use object::authentication::{authenticate, authenticate_refused};
-use object::credential::{
-    Credential, EXPIRY_MAX, Host, Memo, Proof, PublicKey, SessionKey, Signature, SigningKey,
-};
+use object::authentication::authenticate;
+use object::credential::{Credential, EXPIRY_MAX, Host, Memo, PublicKey, Signature, SigningKey};
 use object::effects::WakeChange;
 use object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::head::Head;
@@ -16,10 +14,10 @@ use object::input::{Input, Request};
 use object::ledger::{Ledger, NonceProblem, Tracked, Used};
 use object::limits::{FUEL_MAX, NONCES_MAX, SIGNATURES_MAX};
 use object::message::Origin;
-use object::refusal::{Reason, Refusal, Verdict};
+use object::refusal::Reason;
 use object::time::Time;
 
-use crate::workshop::{Ran, Record, Workshop, key, run};
+use crate::workshop::{Ran, Workshop, key, run};
 
 fn head() -> Head {
     run(|| Workshop::new().head)
@@ -244,7 +242,7 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
     let late = at(&head, 3, end, end);
     record(&mut head, Tracked::NONE, &late);
     assert_eq!(head.ledger.nonces.floor(&keys, Tracked::NONE), Time::MIN);
-    assert_eq!(head.ledger.encode().len(), 5 + 48 + 16 + 8);
+    assert_eq!(head.ledger.encode().len(), 2 + 48 + 16 + 2);
 }
 
 #[test]
@@ -288,162 +286,34 @@ fn a_key_that_the_policy_names_keeps_its_entry() {
     assert_eq!(nonces.admit(&owner, Used { nonce: 8, ..used }, &named), Ok(()));
 }
 
-/// The rule of lineages from before nonces had floors: seven days, and no more keys than there is
-/// room for.
-#[test]
-fn a_table_in_the_first_form_goes_on_in_the_other() {
-    let mut head = head();
-    let time = head.header.time;
-    let mut nonces = Ledger::default().nonces;
-    for key in strangers() {
-        nonces = nonces.recorded_in_first_form(&[key], 1, time).unwrap();
-    }
-    assert_eq!(nonces.recorded_in_first_form(&[key(1).public()], 1, time), None, "it is full");
-    let ledger = Ledger { nonces, ..Ledger::default() };
-    assert_eq!(ledger.encode().len(), 5 + 48 * NONCES_MAX);
-    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
-    head.ledger = ledger.clone().into();
-    // A refusal for want of room, on record by the older rule, whose input would be admitted now.
-    let (memo, input) = (Memo::default(), signed(&head, |_, _| {}));
-    let (tracked, host) = (Tracked::NONE, Host::verifier(&memo));
-    let given = Verdict::native(Reason::NoncesFull, "nonce 1");
-    let again = authenticate_refused(&head, tracked, &input, host, &given);
-    assert_eq!(again, Err(given.clone()));
-    let keys = authenticate(&head, tracked, &input, host).unwrap();
-    let other = Verdict::native(Reason::NoncesFull, "nonce 2");
-    assert_eq!(authenticate_refused(&head, tracked, &input, host, &other), Ok(keys.clone()));
-    let next = head.ledger.next(tracked, 1, &input, &keys);
-    assert_eq!(next.nonces.floor(&[key(2).public()], tracked), time.saturating_add(EXPIRY_MAX));
-    // With room, such a refusal is wrong.
-    let mut roomy = head.clone();
-    roomy.ledger = Ledger::default().into();
-    assert_eq!(authenticate_refused(&roomy, tracked, &input, host, &given), Ok(keys.clone()));
-    // The hash of its ledger says which rule made a version.
-    let first = Ledger::default().nonces.recorded_in_first_form(&keys, 1, input.time).unwrap();
-    let first = Ledger { nonces: first, ..Ledger::default() };
-    let next = roomy.ledger.next(tracked, 1, &input, &keys);
-    assert_ne!(next.hash(), first.hash());
-    for recorded in [&first, &*next] {
-        let found = roomy.ledger.next_on_record(tracked, 1, (&input, &keys), recorded.hash());
-        assert_eq!(*found, *recorded);
-    }
-    // A ledger of the newer rule keeps to it.
-    let later =
-        Input { time: input.time.saturating_add(Duration::from_millis(1)), ..input.clone() };
-    assert_eq!(next.nonces.recorded_in_first_form(&keys, 2, later.time), None);
-}
-
-/// Regression: the check for the nonce's room came after the checks of the session to open, so that
-/// an open session was reported as the reason.
-#[test]
-fn what_was_refused_for_want_of_room_stays_so_where_a_session_would_refuse_too() {
-    let mut head = head();
-    let time = head.header.time;
-    let mut nonces = Ledger::default().nonces;
-    for key in strangers() {
-        nonces = nonces.recorded_in_first_form(&[key], 1, time).unwrap();
-    }
-    let session = SessionKey::from_secret(&[7; 32]).id();
-    let opening = |expires: Time| {
-        let request = Request::OpenSession { session, expires };
-        let mut credential = Credential::new(1, time.saturating_add(Duration::from_millis(1000)));
-        credential.sign(&key(1), head.id, &request);
-        Input { request, time, credential: Some(credential) }
-    };
-    let open = opening(time.saturating_add(Duration::from_millis(500)));
-    let expired = opening(time.saturating_sub(Duration::from_millis(1)));
-    let opened = Arc::new(Ledger::default()).next(Tracked::NONE, 1, &open, &[key(9).public()]);
-    let ledger = Ledger { nonces, ..Ledger::clone(&opened) };
-    head.ledger = ledger.into();
-    let (memo, tracked) = (Memo::default(), Tracked::NONE);
-    let host = Host::verifier(&memo);
-    let given = Verdict::native(Reason::NoncesFull, "nonce 1");
-    for (input, other) in [(&open, Reason::SessionOpen), (&expired, Reason::Expired)] {
-        assert_eq!(authenticate(&head, tracked, input, host).unwrap_err().reason, other);
-        let again = authenticate_refused(&head, tracked, input, host, &given);
-        assert_eq!(again, Err(given.clone()));
-        // And no other verdict does.
-        let another = Verdict::native(Reason::NoncesFull, "nonce 2");
-        let again = authenticate_refused(&head, tracked, input, host, &another);
-        assert_eq!(again.unwrap_err().reason, other);
-    }
-}
-
 /// Regression: an input with the zero hash as its parent was refused for that hash, while its bytes
 /// on record named no parent, so that no verifier accepted the refusal.
 #[test]
-fn the_hash_that_stands_for_none_is_no_parent() {
+fn a_parent_of_zeros_is_a_wrong_parent_like_any_other() {
+    let zeros = VersionHash([0; 32]);
     let head = head();
-    let zero = signed(&head, |_, credential| credential.parent = Some(VersionHash::NONE));
-    let error = zero.validate().unwrap_err().to_string();
-    let zeros = "0".repeat(64);
-    let expected = "expected a version, or nothing";
-    assert_eq!(error, format!("value parent: {expected}, found {zeros}, which stands for none"));
-    let decoded = Input::decode(&zero.encode()).unwrap();
-    assert_ne!(decoded, zero);
-    // The verifier decides by the record's bytes.
-    let (memo, tracked) = (Memo::default(), Tracked::NONE);
-    let host = Host::verifier(&memo);
-    let signers = authenticate(&head, tracked, &zero, host).unwrap();
-    assert_eq!(authenticate(&head, tracked, &decoded, host), Ok(signers.clone()));
-    // The refusal put on record then is right, and nothing else like it.
-    let given = |parent: VersionHash, other: VersionHash| {
-        Verdict::native(Reason::WrongParent, format!("it follows {parent}, the head is {other}"))
-    };
-    let hurt = given(VersionHash::NONE, head.hash);
-    let refused =
-        |input: &Input, given: &Verdict| authenticate_refused(&head, tracked, input, host, given);
-    assert_eq!(refused(&decoded, &hurt), Err(hurt.clone()));
-    let others = [
-        given(VersionHash([1; 32]), head.hash),
-        given(VersionHash::NONE, VersionHash([1; 32])),
-        Verdict::native(Reason::Replayed, hurt.detail.clone()),
-    ];
-    for other in &others {
-        assert_eq!(refused(&decoded, other), Ok(signers.clone()));
-    }
-    let unsigned = Input { credential: None, ..decoded.clone() };
-    assert_eq!(refused(&unsigned, &hurt), Ok(vec![]));
-    let expired =
-        Input { time: decoded.time.saturating_add(Duration::from_millis(1001)), ..decoded.clone() };
-    assert_eq!(refused(&expired, &hurt).unwrap_err().reason, Reason::Expired);
-    let parted = signed(&head, |_, credential| credential.parent = Some(VersionHash([1; 32])));
-    let verdict = given(VersionHash([1; 32]), head.hash);
-    assert_eq!(refused(&parted, &hurt), Err(verdict));
-}
-
-#[test]
-fn a_lineage_with_a_refusal_for_the_hash_that_stands_for_none_verifies() {
+    let input = signed(&head, |_, credential| credential.parent = Some(zeros));
+    input.validate().unwrap();
+    assert_eq!(Input::decode(&input.encode()).unwrap(), input);
+    let detail = format!("it follows {zeros}, the head is {}", head.hash);
+    assert_eq!(refused(&head, &input), (Reason::WrongParent, detail));
     run(|| {
         let mut shop = Workshop::new();
         let mut input = shop.add(1);
-        let mut credential =
-            Credential::new(1, input.time.saturating_add(Duration::from_millis(1000)));
-        credential.parent = Some(VersionHash::NONE);
-        // Nobody's signature has to hold for it.
-        let signature = Signature { key: [7; 32], bytes: [8; 64] };
-        credential.proof = Proof::Signatures(vec![signature]);
+        let expires = input.time.saturating_add(Duration::from_millis(1000));
+        let mut credential = Credential::new(1, expires);
+        credential.parent = Some(zeros);
+        credential.sign(&key(1), shop.head.id, &input.request);
         input.credential = Some(credential);
-        let (none, head) = (VersionHash::NONE, shop.head.hash);
-        let detail = format!("it follows {none}, the head is {head}");
-        let verdict = Verdict::native(Reason::WrongParent, detail);
-        let refusal = shop.head.refusal(&input, verdict.clone());
-        shop.head.record(&refusal);
-        shop.records.push(Record::Refusal(refusal.clone()));
+        assert_eq!(shop.step(input, Ran::default()).unwrap_err().reason, Reason::WrongParent);
         let next = shop.sign(shop.add(2), 1, &[&key(1)]);
         shop.step(next, Ran::default()).unwrap();
         shop.verify(&shop.records).unwrap();
-        // The same of another head does not.
-        let other =
-            Verdict::native(Reason::WrongParent, verdict.detail.replace("head is ", "head is 0"));
-        let at = shop.records.len() - 2;
-        shop.records[at] = Record::Refusal(Refusal { verdict: other, ..refusal });
-        shop.verify(&shop.records).unwrap_err();
     });
 }
 
 #[test]
-fn an_input_has_nothing_that_stands_for_none_where_there_is_something() {
+fn an_input_is_valid_exactly_when_it_is_taken_back() {
     let head = head();
     let input = |request: Request| Input { request, time: Time::from_millis(1), credential: None };
     let origin = Origin {
@@ -465,12 +335,12 @@ fn an_input_has_nothing_that_stands_for_none_where_there_is_something() {
     let cases = [
         (message(origin), true),
         (message(Origin { first_policy: Some(PolicyHash([5; 32])), ..origin }), true),
-        (message(Origin { first_policy: Some(PolicyHash::NONE), ..origin }), false),
+        (message(Origin { first_policy: Some(PolicyHash([0; 32])), ..origin }), true),
         (message(Origin { fuel: FUEL_MAX + 1, ..origin }), false),
         (fork(header.clone()), true),
         (fork(Header { wake: Some(Time::MIN), ..header.clone() }), true),
-        (fork(Header { wake: Some(Time::from_millis(u64::MAX - 1)), ..header.clone() }), true),
-        (fork(Header { wake: Some(Time::MAX), ..header.clone() }), false),
+        (fork(Header { wake: Some(Time::MAX), ..header.clone() }), true),
+        (fork(Header { object: Some(ObjectId([0; 32])), ..header.clone() }), false),
         (fork(Header { seq: 1, ..header }), false),
     ];
     for (input, is_taken) in cases {

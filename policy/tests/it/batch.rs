@@ -67,7 +67,7 @@ fn leaf(member: &Member) -> [u8; 32] {
     let signed = member.request.signed_bytes(member.object, nonce, expires, parent);
     // Behind `DSSEv1`, the type's length, the type and the body's length.
     let body = signed.splitn(5, |byte| *byte == b' ').nth(4).unwrap();
-    blake3::derive_key("continuant 1 batch leaf", body)
+    blake3::derive_key("continuant 2 batch leaf", body)
 }
 
 /// Returns the root over leaves, from the top down: over the leaves left of the largest power of
@@ -77,7 +77,7 @@ fn root(leaves: &[[u8; 32]]) -> [u8; 32] {
         return *leaf;
     }
     let (left, right) = leaves.split_at(leaves.len().next_power_of_two() / 2);
-    blake3::derive_key("continuant 1 batch node", &[root(left), root(right)].concat())
+    blake3::derive_key("continuant 2 batch node", &[root(left), root(right)].concat())
 }
 
 #[test]

@@ -117,14 +117,20 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     fn take(&mut self, count: &str, name: &str) {
+        let rest = &self.bytes[self.at..];
+        let is_varint = count == "varint";
         let count = match count.parse::<usize>() {
             Ok(count) => count,
-            Err(_) if count == "the rest" => self.bytes.len() - self.at,
+            Err(_) if is_varint => 1 + rest.iter().take_while(|byte| **byte >= 0x80).count(),
+            Err(_) if count == "the rest" => rest.len(),
             Err(_) => self.numbers[count] as usize,
         };
-        let bytes = &self.bytes[self.at..self.at + count];
+        let bytes = &rest[..count];
         self.at += count;
-        if count <= 8 {
+        if is_varint {
+            let add = |number, byte: &u8| number << 7 | u64::from(byte & 0x7f);
+            self.numbers.insert(name.to_string(), bytes.iter().rev().fold(0, add));
+        } else if count <= 8 {
             let mut number = [0; 8];
             number[..count].copy_from_slice(bytes);
             self.numbers.insert(name.to_string(), u64::from_le_bytes(number));

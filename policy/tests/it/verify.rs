@@ -191,16 +191,16 @@ fn a_header_that_differs_in_one_field_is_refused() {
     });
 }
 
-/// Regression: a header stores no wake as the last moment that there is, so a step that asks for
+/// Regression: a header stored no wake as the last moment that there is, so a step that asks for
 /// a wake then made a header that was not the one decoded.
 #[test]
-fn a_wake_at_the_end_of_time_is_none() {
+fn a_wake_at_the_end_of_time_is_one() {
     run(|| {
         let mut shop = Workshop::new();
         let mut ran = shop.counted(1);
         ran.effects.wake = WakeChange::Set(Time::MAX);
         shop.step(shop.add(1), ran).unwrap();
-        assert_eq!(shop.head.header.wake, None);
+        assert_eq!(shop.head.header.wake, Some(Time::MAX));
         shop.verify(&shop.records).unwrap();
     });
 }

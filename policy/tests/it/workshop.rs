@@ -12,10 +12,11 @@ use continuant_policy::{Policy, STACK_BYTES};
 use object::Result;
 use object::authentication::authenticate;
 use object::capsule::{Chain, HEAD, SectionKind};
+use object::codec::Write;
 use object::commit::Commit;
 use object::credential::{Batch, Credential, Host, Memo, SessionKey, SigningKey};
 use object::effects::{Admission, Effects, decode_globals, encode_globals, globals_hash};
-use object::hash::{CodeHash, LedgerHash, ObjectId, PolicyHash, VersionHash};
+use object::hash::{CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::head::{Head, Outcome, genesis};
 use object::header::Header;
 use object::image::{BaseImage, Image};
@@ -30,7 +31,6 @@ use schema::{Value, encode_args, encode_value};
 
 use crate::module::{STATE, WIT, module};
 use crate::policy::on_stack;
-use crate::samples;
 
 pub(crate) const POLICY: &str = r#"
 @id("anyone")
@@ -72,8 +72,9 @@ pub(crate) fn session(number: u8) -> SessionKey {
 /// A policy's bytes, of the version of the language that it was written for: a later version of
 /// the library makes other ones of the same text.
 fn encoded(policy: &str) -> Vec<u8> {
-    let text_bytes = policy.len() as u32;
-    [&[1, 4, 0, 6, 0], &text_bytes.to_le_bytes()[..], policy.as_bytes()].concat()
+    let mut bytes = vec![2, 4, 0, 6, 0];
+    bytes.put_blob(policy.as_bytes()).put_blob(b"");
+    bytes
 }
 
 /// The outcome of a step, given by the test.
@@ -150,8 +151,6 @@ pub(crate) struct Workshop {
     pub(crate) records: Vec<Record>,
     /// The eras that it can be upgraded to.
     pub(crate) eras: Vec<Era>,
-    /// True if it makes ledgers by the rule before floors.
-    is_of_before: bool,
     wasm: Vec<u8>,
     pub(crate) globals: Vec<u64>,
     tree: Tree,
@@ -188,24 +187,7 @@ impl Workshop {
         let head = Head::new(header);
         let genesis = Arc::clone(&definition);
         let eras = Vec::new();
-        Workshop {
-            definition,
-            genesis,
-            base,
-            head,
-            image,
-            records,
-            eras,
-            is_of_before: false,
-            wasm,
-            globals,
-            tree,
-        }
-    }
-
-    /// A workshop that makes ledgers as they were before nonces had floors.
-    pub(crate) fn of_before(self) -> Workshop {
-        Workshop { is_of_before: true, ..self }
+        Workshop { definition, genesis, base, head, image, records, eras, wasm, globals, tree }
     }
 
     /// Takes a step, or puts its refusal on record.
@@ -252,7 +234,7 @@ impl Workshop {
             effects: &ran.effects,
             fuel: ran.fuel,
             page_count,
-            instrumentation: 1,
+            instrumentation: 2,
             policy: after_it.policy.hash(),
         };
         let laws = Laws { before: &self.definition, after: &after_it };
@@ -266,8 +248,7 @@ impl Workshop {
         tree.update(&after, &dirty);
         let globals = ran.globals.clone().unwrap_or(globals);
         let outcome = outcome(&ran, &after, &tree, &globals, &after_it);
-        let recorded = self.recorded(input, &outcome, &admission);
-        let (header, ledger) = self.head.successor_on_record(input, &outcome, &admission, recorded);
+        let (header, ledger) = self.head.successor(input, &outcome, &admission);
         self.records.push(Record::Commit(Box::new(Parts {
             header: header.clone(),
             input: input.clone(),
@@ -280,15 +261,6 @@ impl Workshop {
         (self.definition, self.tree) = (after_it, tree);
         (self.image, self.globals) = (after, globals);
         Ok(())
-    }
-
-    /// The hash of the ledger behind a version as it was made before; else none.
-    fn recorded(&self, input: &Input, after: &Outcome<'_>, admission: &Admission) -> LedgerHash {
-        if !self.is_of_before {
-            return LedgerHash::NONE;
-        }
-        let (ledger, seq) = (&self.head.ledger, self.head.header.seq + 1);
-        samples::next_in_first_form(ledger, after.tracked, seq, input, &admission.signers).hash()
     }
 
     /// Returns the era after an upgrade to this, if it is known.
@@ -419,7 +391,7 @@ fn outcome<'a>(
 ) -> Outcome<'a> {
     Outcome {
         effects: &ran.effects,
-        instrumentation: 1,
+        instrumentation: 2,
         fuel: ran.fuel,
         memory_bytes: image.bytes_count(),
         memory_root: tree.root(),
@@ -433,11 +405,7 @@ fn outcome<'a>(
 /// A lineage of inputs that were signed together, beside one of another object: a call, a refusal
 /// by the policy, a direct write and a call by two keys.
 pub(crate) fn batched() -> Workshop {
-    batched_in(Workshop::new())
-}
-
-/// The same, made in this workshop.
-pub(crate) fn batched_in(mut shop: Workshop) -> Workshop {
+    let mut shop = Workshop::new();
     let at = |shop: &Workshop, request: Request, seconds: u64| {
         let time = START + 1000 * seconds;
         (
@@ -489,11 +457,7 @@ when { context.credential == "session" };
 /// A lineage of sessions: opened by one key and by two, used, opened again, with a code that is
 /// wrong, refused by the policy, and over.
 pub(crate) fn sessions() -> Workshop {
-    sessions_in(Workshop::governed_by(ATTENDED))
-}
-
-/// The same, made in this workshop.
-pub(crate) fn sessions_in(mut shop: Workshop) -> Workshop {
+    let mut shop = Workshop::governed_by(ATTENDED);
     let opening = shop.sign(shop.opening(&session(1)), 1, &[&key(1)]);
     shop.step(opening, Ran::default()).unwrap();
     shop.step(shop.seal(shop.add(7), 1, &session(1)), shop.counted(7)).unwrap();
@@ -556,9 +520,9 @@ pub(crate) fn message(shop: &Workshop, more: u64) -> Input {
     shop.input(Request::Message { origin: Box::new(origin), method, arguments })
 }
 
-/// A lineage of messages: sent, got, refused by the policy, and by a native rule; made in this
-/// workshop.
-pub(crate) fn messages_in(mut shop: Workshop) -> Workshop {
+/// A lineage of messages: sent, got, refused by the policy, and by a native rule.
+pub(crate) fn messages() -> Workshop {
+    let mut shop = Workshop::governed_by(&kin());
     let to = |to: u8| Message {
         to: ObjectId([to; 32]),
         method: "add".to_string(),
@@ -585,11 +549,7 @@ pub(crate) fn messages_in(mut shop: Workshop) -> Workshop {
 
 /// A lineage with a record of every kind: calls, direct writes, a cycle, signatures and refusals.
 pub(crate) fn lineage() -> Workshop {
-    lineage_in(Workshop::new())
-}
-
-/// The same, made in this workshop.
-pub(crate) fn lineage_in(mut shop: Workshop) -> Workshop {
+    let mut shop = Workshop::new();
     use object::effects::{Output, WakeChange};
     shop.step(shop.write("spot.row", 7u16), Ran::default()).unwrap();
     let mut ran = shop.counted(12);

@@ -43,9 +43,9 @@ const MENDED: &str = "continuant.db.mended";
 /// The first bytes of a marker.
 pub const MARKER_MAGIC: [u8; 12] = *b"CONTINUANTDB";
 /// The format of databases that this program writes.
-pub(crate) const FORMAT: u32 = 1;
+pub(crate) const FORMAT: u32 = 2;
 const MARKER_BYTES: usize = 64;
-const CONTEXT: &str = "continuant 1 database marker";
+const CONTEXT: &str = "continuant 2 database marker";
 
 /// The pauses between two tries of a lock: the first one, and the least.
 const LOCK_PAUSE_MAX: Duration = Duration::from_millis(16);
@@ -271,9 +271,6 @@ impl Directory {
     pub(crate) fn witness(&self) -> PathBuf {
         self.path.join(WITNESS)
     }
-
-    /// The name of the index.
-    pub(crate) const INDEX: &str = INDEX;
 
     /// The index's file.
     pub(crate) fn index(&self) -> PathBuf {
@@ -686,9 +683,9 @@ fn decode(bytes: &[u8]) -> Result<DatabaseId> {
     let mut reader = Reader::new("database marker", head);
     reader.bytes(MARKER_MAGIC.len())?;
     let format = reader.u32()?;
-    // A newer format may have another check; its number is believed.
-    if format > FORMAT {
-        return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
+    // Another format may have another check; its number is believed.
+    if let Some(error) = Error::of_format("database", format, FORMAT) {
+        return Err(error);
     }
     if *check != blake3::derive_key(CONTEXT, head) {
         return Err(damaged(0, "the bytes of its check", &"other bytes"));

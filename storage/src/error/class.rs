@@ -25,6 +25,7 @@ impl ErrorKind {
             ErrorKind::Unfinished { .. } => "unfinished",
             ErrorKind::Occupied => "exists",
             ErrorKind::NotItsBackup { .. } => "not-its-backup",
+            ErrorKind::OldFormat { .. } => "old-format",
             ErrorKind::NewerFormat { .. } => "newer-format",
             ErrorKind::Damaged { .. } => "damaged",
             ErrorKind::IndexDamaged(_) => "damaged",
@@ -153,7 +154,8 @@ mod tests {
             (Kind::Unfinished { is_backup: true }, "unfinished", "n"),
             (Kind::Occupied, "exists", ""),
             (Kind::NotItsBackup { found: text() }, "not-its-backup", ""),
-            (Kind::NewerFormat { found: 2, supported: 1 }, "newer-format", ""),
+            (Kind::OldFormat { what: "database", found: 1 }, "old-format", ""),
+            (Kind::NewerFormat { found: 3, supported: 2 }, "newer-format", ""),
             (damaged, "damaged", "d"),
             (Kind::IndexDamaged(text()), "damaged", "d"),
             (Kind::LogBehind { covered: place, missing: place }, "log-behind", "d"),
@@ -194,6 +196,6 @@ mod tests {
             assert_eq!(kind.is_invalid_argument(), *class == "i", "{name}");
         }
         let kinds: HashSet<_> = table.iter().map(|(kind, ..)| discriminant(kind)).collect();
-        assert_eq!(kinds.len(), 42, "each kind is in the table; a new one comes to it");
+        assert_eq!(kinds.len(), 43, "each kind is in the table; a new one comes to it");
     }
 }

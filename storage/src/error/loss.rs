@@ -87,10 +87,7 @@ impl Loss {
         let found = Position(reader.u64()?);
         let (object_count, gone_count) = (reader.u64()?, reader.u64()?);
         let (version_count, refusal_count) = (reader.u64()?, reader.u64()?);
-        let is_counted = match reader.u8()? {
-            flag @ (0 | 1) => flag == 1,
-            flag => return Err(reader.fail(1, "0 or 1", flag)),
-        };
+        let is_counted = reader.flag()?;
         Ok(Loss {
             expected,
             check,
@@ -106,7 +103,7 @@ impl Loss {
 
 impl Lost {
     pub(crate) fn new(loss: Loss, found: [u8; 32], objects: Vec<LostObject>) -> Lost {
-        static CONTEXT: Context = Context::new("continuant 1 loss token");
+        static CONTEXT: Context = Context::new("continuant 2 loss token");
         let mut bytes = Vec::with_capacity(RECORD_BYTES);
         loss.put(&mut bytes);
         let hash = CONTEXT.hasher().update(&bytes).update(&found).finalize();

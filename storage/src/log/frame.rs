@@ -22,7 +22,7 @@ pub(crate) const HEADER_BYTES: usize = 80;
 /// Bytes of a frame's body.
 pub(crate) const BODY_BYTES_MAX: u32 = (1 << 30) - (1 << 16);
 
-const KEY_CONTEXT: &str = "continuant 1 log frame";
+const KEY_CONTEXT: &str = "continuant 2 log frame";
 
 /// The link from a frame to the next: it covers the frame, and through it all frames before.
 pub(crate) type Check = [u8; 32];

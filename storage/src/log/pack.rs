@@ -23,8 +23,8 @@ use crate::log::frame;
 use crate::log::frame::{BODY_BYTES_MAX, Check, Frame, Header, Seal};
 
 const MAGIC: [u8; 8] = *b"CTNT-PAK";
-const VERSION: u32 = 1;
-const KEY_CONTEXT: &str = "continuant 1 log pack";
+const VERSION: u32 = 2;
+const KEY_CONTEXT: &str = "continuant 2 log pack";
 /// Bytes of a pack's header.
 const HEADER_BYTES: usize = 96;
 /// Bytes of a pack's end.
@@ -139,8 +139,8 @@ impl Pack {
             return Err(damaged(0, "a pack of a log"));
         }
         let version = reader.u32()?;
-        if version > VERSION {
-            return Err(ErrorKind::NewerFormat { found: version, supported: VERSION }.into());
+        if let Some(error) = Error::of_format("database", version, VERSION) {
+            return Err(error);
         }
         if *check != key.all(number, &[head]) {
             let other: DatabaseId = head[16..32].try_into().expect("sixteen bytes");

@@ -30,10 +30,11 @@ use crate::log::{frame, pack};
 /// The number of the first segment.
 pub(crate) const FIRST: u32 = 1;
 
-const MAGIC: [u8; 8] = *b"CTNT-LOG";
-/// The version of new segments: 2 has records of versions with changed runs.
-pub(crate) const VERSION: u32 = 2;
-const CONTEXT: &str = "continuant 1 log segment";
+const MAGIC: [u8; 8] = *b"CTNT-SEG";
+/// The first bytes of a segment of format 1.
+const OLD_MAGIC: [u8; 8] = *b"CTNT-LOG";
+const VERSION: u32 = 2;
+const CONTEXT: &str = "continuant 2 log segment";
 /// Segments that are kept open for readers, at most.
 const OPEN_MAX: usize = 128;
 /// The initial size of a segment's file, unless the first frames take more.
@@ -101,8 +102,6 @@ impl Segment {
 /// The header of a segment, without its number and its database.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct Header {
-    /// The version of the segment's layout.
-    pub(crate) version: u32,
     /// The check of the last frame before the segment.
     pub(crate) previous: Check,
 }
@@ -539,11 +538,16 @@ impl Segments {
             let mut bytes = [0; HEADER_BYTES];
             let read = self.read(&*file, number, 0, &mut bytes)?;
             let id: DatabaseId = bytes[16..32].try_into().expect("sixteen bytes");
-            let is_whole = match is_pack {
-                true => Pack::open(file, number, id).is_ok(),
-                false => read == HEADER_BYTES && decode(id, number, &bytes).is_ok(),
+            let whole = match is_pack {
+                true => Pack::open(file, number, id).map(drop),
+                false => decode(id, number, &bytes[..read]).map(drop),
             };
-            return Ok(is_whole.then_some(id));
+            return match whole {
+                Err(error) if matches!(error.kind(), ErrorKind::OldFormat { .. }) => {
+                    Err(error.at(path))
+                }
+                whole => Ok(whole.is_ok().then_some(id)),
+            };
         }
         Ok(None)
     }
@@ -553,7 +557,7 @@ impl Segments {
         let file = match self.segment(number)? {
             Segment::Plain(file) => file,
             Segment::Packed(pack) => {
-                return Ok(Header { version: VERSION, previous: pack.previous() });
+                return Ok(Header { previous: pack.previous() });
             }
         };
         let mut bytes = [0; HEADER_BYTES];
@@ -586,7 +590,7 @@ fn room(needed: u64, capacity: u64) -> u64 {
 /// Adds a segment's file to the one error of its header that does not name it.
 fn placed(error: Error, path: &Path) -> Error {
     match error.kind() {
-        ErrorKind::NewerFormat { .. } => error.at(path),
+        ErrorKind::NewerFormat { .. } | ErrorKind::OldFormat { .. } => error.at(path),
         _ => error,
     }
 }
@@ -610,12 +614,13 @@ fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Header> {
     }
     let (head, check) = bytes.split_at(HEADER_BYTES - blake3::OUT_LEN);
     let mut reader = Reader::new("segment header", head);
-    if reader.bytes(MAGIC.len())? != MAGIC {
-        return damaged(0, "a segment of a log", &"other bytes");
-    }
-    let version = reader.u32()?;
-    if version > VERSION {
-        return Err(ErrorKind::NewerFormat { found: version, supported: VERSION }.into());
+    let version = match reader.array()? {
+        MAGIC => reader.u32()?,
+        OLD_MAGIC => 1,
+        _ => return damaged(0, "a segment of a log", &"other bytes"),
+    };
+    if let Some(error) = Error::of_format("database", version, VERSION) {
+        return Err(error);
     }
     if *check != blake3::derive_key(CONTEXT, head) {
         return damaged(0, "the bytes of its check", &"other bytes in the segment header");
@@ -627,5 +632,5 @@ fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Header> {
     if reader.array()? != id {
         return Err(ErrorKind::OtherDatabase { file: file_name(number) }.into());
     }
-    Ok(Header { version, previous: reader.array()? })
+    Ok(Header { previous: reader.array()? })
 }

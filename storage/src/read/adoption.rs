@@ -7,7 +7,7 @@ use object::lineage::{Spine, jump_seq};
 
 use crate::error::Result;
 use crate::log::frame::{Frames, damaged};
-use crate::read::version::{StoredCommit, last_commit, misplaced, read_commit};
+use crate::read::version::{StoredCommit, before, last_commit, misplaced, read_commit};
 use crate::record::Adoption;
 use crate::record::link::Link;
 use crate::rows::pages::READS_MAX;
@@ -21,7 +21,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
     let mut at = head.clone();
     while at.header().seq > 0 {
         let seq = jump_seq(at.header().seq);
-        at = read_commit(frames, at.jump())?;
+        at = read_commit(frames, before(at.jump(), at.position())?)?;
         if at.header().seq != seq {
             return Err(misplaced(link(&at), seq, at.header().seq));
         }
@@ -43,8 +43,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         genesis: at.position(),
         ledger: head.notes().ledger,
         globals: head.notes().globals,
-        refusal: adoption.refusal_hash,
-        refusal_position: adoption.refusal,
+        refusal: adoption.refusal,
         refusal_count: adoption.refusal_count,
         name: None,
         moved: false,
@@ -61,7 +60,7 @@ fn named_base(frames: &impl Frames, head: &StoredCommit) -> Result<Option<BaseHa
         if at.notes().table.is_some() || at.header().seq == 0 {
             break;
         }
-        at = read_commit(frames, at.parent())?;
+        at = read_commit(frames, before(at.parent(), at.position())?)?;
     }
     Ok(at.notes().base.filter(|_| at.header().seq > 0))
 }

@@ -19,7 +19,7 @@ use object::time::Time;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::damaged;
-use crate::read::version::{CompleteCommit, StoredCommit, read_commit, read_refusal};
+use crate::read::version::{CompleteCommit, StoredCommit, before, read_commit, read_refusal};
 use crate::record::link::{Link, RefusalLink};
 use crate::rows::row::Row;
 use crate::store::{Inner, Store};
@@ -117,7 +117,7 @@ impl Store {
     pub fn refusals_behind(&self, id: ObjectId, range: Range<u64>) -> Result<Refusals<'_>> {
         let (row, inner) = (self.inner().require_row(id)?, self.inner());
         let (next, left) = match range.end > row.seq() {
-            true => (row.last_refusal(), row.refusal_count),
+            true => (row.refusal, row.refusal_count),
             false => {
                 let stored = inner.locate(&row, range.end).map_err(|error| error.of(id))?;
                 let stored = stored.expect("the newest version is not below it");
@@ -187,7 +187,8 @@ impl<'a> Versions<'a> {
             let mut stored = self.located(last)?;
             self.stretch.push(link(&stored));
             for _ in self.range.start..last {
-                stored = read_commit(&self.inner.log, stored.parent())?;
+                let parent = before(stored.parent(), stored.position())?;
+                stored = read_commit(&self.inner.log, parent)?;
                 self.stretch.push(link(&stored));
             }
         }
@@ -201,7 +202,7 @@ impl<'a> Versions<'a> {
             Some(link) => read_commit(&self.inner.log, link)?,
             None => self.located(self.range.end)?,
         };
-        self.next = Some(stored.parent());
+        self.next = stored.parent();
         Ok(stored)
     }
 
@@ -300,7 +301,7 @@ impl<'a> Records<'a> {
     fn last_refusal(&self, seq: u64) -> Result<Option<RefusalLink>> {
         match &self.next {
             Some(next) => Ok(next.refusal()),
-            None if seq >= self.row.seq() => Ok(self.row.last_refusal()),
+            None if seq >= self.row.seq() => Ok(self.row.refusal),
             // The range ends here, the lineage does not.
             None => Ok(self.versions.located(seq + 1)?.refusal()),
         }
@@ -312,7 +313,7 @@ impl<'a> Records<'a> {
         let header = stored.header();
         self.number = header.refusal_count.saturating_add(1);
         let mut last = self.last_refusal(header.seq)?;
-        while let Some(link) = last.filter(|link| link.hash != header.refusals) {
+        while let Some(link) = last.filter(|link| Some(link.hash) != header.refusals) {
             let read = read_refusal(&self.inner.log, link)?;
             self.refusals.push(link);
             last = read.previous();

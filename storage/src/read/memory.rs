@@ -17,7 +17,7 @@ use object::memory::{Memory, Page};
 use crate::error::position::Position;
 use crate::error::{Error, Result};
 use crate::log::frame::{Frame, Frames, damaged};
-use crate::read::version::{StoredCommit, StoredPage, commits, last_commit, read_commit};
+use crate::read::version::{StoredCommit, StoredPage, before, commits, last_commit, read_commit};
 use crate::record::version::Left;
 use crate::rows::pages::{PageTable, READS_MAX};
 use crate::rows::row::Row;
@@ -218,7 +218,7 @@ pub(crate) fn table_of(
             let table = PageTable::assemble(full.clone(), newest_first, plain);
             return Ok((table, at.notes().base));
         }
-        at = read_commit(frames, at.parent())?;
+        at = read_commit(frames, before(at.parent(), at.position())?)?;
     }
     Err(damaged(at.position(), "a page table every 64 versions", "none"))
 }

@@ -212,10 +212,10 @@ impl Inner {
     /// The policy that an object was created with.
     fn first_policy(&self, stored: &StoredCommit) -> Result<Option<PolicyHash>> {
         let header = stored.header();
-        let genesis = match header.seq {
-            0 => header.clone(),
-            _ => {
-                let (hash, position) = (VersionHash(header.object.0), stored.notes().genesis);
+        let genesis = match header.object {
+            None => header.clone(),
+            Some(id) => {
+                let (hash, position) = (VersionHash(id.0), stored.notes().genesis);
                 read_commit(&self.log, Link { hash, position })?.header().clone()
             }
         };

@@ -18,7 +18,7 @@ use object::time::Time;
 
 use crate::error::{Error, Result};
 use crate::read::memory::{Whole, table_of};
-use crate::read::version::{Hop, StoredCommit, misplaced, read_commit, read_hop};
+use crate::read::version::{Hop, StoredCommit, before, misplaced, read_commit, read_hop};
 use crate::record::link::Link;
 use crate::rows::info::ObjectInfo;
 use crate::rows::row::Row;
@@ -222,7 +222,7 @@ impl Inner {
             hash: stored.hash(),
             created: row.created,
             ledger: Arc::new(self.ledger(id, &stored, row.ledger)?),
-            refusals: row.refusal,
+            refusals: row.refusal_hash(),
             refusal_count: row.refusal_count,
             spine: Spine::from_links(links.collect()),
         };
@@ -240,7 +240,7 @@ impl Inner {
         let mut links = vec![(seq, stored.hash())];
         let mut link = Link { hash: stored.hash(), position: stored.position() };
         while let Some(&(at, _)) = links.last().filter(|last| last.0 > 0) {
-            link = read_hop(&self.log, link)?.jump;
+            link = before(read_hop(&self.log, link)?.jump, link.position)?;
             links.push((jump_seq(at), link.hash));
         }
         let header = stored.header().clone();
@@ -286,7 +286,8 @@ impl Inner {
                 return Err(misplaced(link, at, hop.seq));
             }
             let next = next_seq(at, seq);
-            link = if next == jump_seq(at) { hop.jump } else { hop.parent };
+            let next_link = if next == jump_seq(at) { hop.jump } else { hop.parent };
+            link = before(next_link, link.position)?;
             at = next;
         }
         let stored = read_commit(&self.log, link)?;
@@ -311,10 +312,14 @@ impl Inner {
             if hop.seq == 0 {
                 return Ok(None);
             }
-            let jump = read_hop(&self.log, hop.jump)?;
+            let next = before(hop.jump, link.position)?;
+            let jump = read_hop(&self.log, next)?;
             let (next, to) = match jump.time > time {
-                true => (hop.jump, jump),
-                false => (hop.parent, read_hop(&self.log, hop.parent)?),
+                true => (next, jump),
+                false => {
+                    let parent = before(hop.parent, link.position)?;
+                    (parent, read_hop(&self.log, parent)?)
+                }
             };
             if to.seq >= hop.seq {
                 return Err(misplaced(next, hop.seq - 1, to.seq));

@@ -9,7 +9,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::hash::{BaseHash, ObjectId, RefusalHash, VersionHash};
+use object::hash::{BaseHash, ObjectId, VersionHash};
 use object::header::{Header, Kind};
 use object::limits::PAGE_BYTES;
 use object::memory::Page;
@@ -169,10 +169,7 @@ impl StoredCommit {
 
     /// Returns whether it is a version of `object`.
     pub(crate) fn is_of(&self, object: ObjectId) -> bool {
-        match self.header.seq {
-            0 => ObjectId::from(self.hash) == object,
-            _ => self.header.object == object,
-        }
+        self.header.object_of(self.hash) == object
     }
 
     pub(crate) fn position(&self) -> Position {
@@ -197,18 +194,18 @@ impl StoredCommit {
 
     /// The last refusal before the version, if there is one.
     pub(crate) fn refusal(&self) -> Option<RefusalLink> {
-        let link = RefusalLink { hash: self.header.refusals, position: self.notes.refusal };
-        (link.hash != RefusalHash::NONE).then_some(link)
+        let position = self.notes.refusal;
+        self.header.refusals.map(|hash| RefusalLink { hash, position })
     }
 
-    /// The version before; meaningless in a genesis.
-    pub(crate) fn parent(&self) -> Link {
-        Link { hash: self.header.parent, position: self.notes.parent }
+    /// The version before; none in a genesis.
+    pub(crate) fn parent(&self) -> Option<Link> {
+        self.header.parent.map(|hash| Link { hash, position: self.notes.parent })
     }
 
-    /// The version that the jump leads to; meaningless in a genesis.
-    pub(crate) fn jump(&self) -> Link {
-        Link { hash: self.header.jump, position: self.notes.jump }
+    /// The version that the jump leads to; none in a genesis.
+    pub(crate) fn jump(&self) -> Option<Link> {
+        self.header.jump.map(|hash| Link { hash, position: self.notes.jump })
     }
 
     fn read(frame: &Frame, version: VersionBytes<'_>) -> Result<StoredCommit> {
@@ -277,11 +274,20 @@ pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredComm
     for record in records(&frame.body) {
         let Record::Version(version) = record? else { continue };
         // A frame may hold many: only the one that is asked for is decoded whole.
-        if VersionHash::of(version.header_bytes(frame.position)?) == link.hash {
+        if VersionHash::of(version.header_bytes()) == link.hash {
             return StoredCommit::read(&frame, version);
         }
     }
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+}
+
+/// Returns the link from a version at `place` to one before it.
+///
+/// # Errors
+///
+/// [`Damaged`](ErrorKind::Damaged) when there is none, because the version is a genesis.
+pub(crate) fn before(link: Option<Link>, place: Position) -> Result<Link> {
+    link.ok_or_else(|| damaged(place, "a version behind a genesis", "a genesis"))
 }
 
 /// A step on the way from a version to those before it.
@@ -289,8 +295,10 @@ pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredComm
 pub(crate) struct Hop {
     pub(crate) seq: u64,
     pub(crate) time: Time,
-    pub(crate) parent: Link,
-    pub(crate) jump: Link,
+    /// The version before; none in a genesis.
+    pub(crate) parent: Option<Link>,
+    /// The version that the jump leads to; none in a genesis.
+    pub(crate) jump: Option<Link>,
 }
 
 /// Reads the links of the version that `link` names. The hash verifies its header; the places of
@@ -303,15 +311,15 @@ pub(crate) fn read_hop(frames: &impl Frames, link: Link) -> Result<Hop> {
 fn find_hop(frame: &Frame, link: Link) -> Result<Hop> {
     for record in records(&frame.body) {
         let Record::Version(version) = record? else { continue };
-        let bytes = version.header_bytes(frame.position)?;
+        let bytes = version.header_bytes();
         if VersionHash::of(bytes) == link.hash {
             let header = Header::decode(bytes)?;
             let (parent, jump) = version.parent_and_jump(frame.position)?;
             return Ok(Hop {
                 seq: header.seq,
                 time: header.time,
-                parent: Link { hash: header.parent, position: parent },
-                jump: Link { hash: header.jump, position: jump },
+                parent: header.parent.map(|hash| Link { hash, position: parent }),
+                jump: header.jump.map(|hash| Link { hash, position: jump }),
             });
         }
     }
@@ -349,8 +357,7 @@ pub(crate) struct StoredRefusal {
 impl StoredRefusal {
     /// The refusal before this one, if there is one.
     pub(crate) fn previous(&self) -> Option<RefusalLink> {
-        let link = RefusalLink { hash: self.refusal.previous, position: self.previous };
-        (link.hash != RefusalHash::NONE).then_some(link)
+        self.refusal.previous.map(|hash| RefusalLink { hash, position: self.previous })
     }
 }
 

@@ -16,13 +16,13 @@ use crate::record::name::is_name;
 use crate::record::retention::Retention;
 
 // The other numbers are those of the records of objects.
-const NAME: u8 = 6;
-const RETENTION: u8 = 12;
-const SENT: u8 = 13;
-const TAKEN: u8 = 14;
-const OUTBOX: u8 = 15;
-const LOSS: u8 = 16;
-const MOVED: u8 = 17;
+const NAME: u8 = 9;
+const RETENTION: u8 = 10;
+const SENT: u8 = 11;
+const TAKEN: u8 = 12;
+const OUTBOX: u8 = 13;
+const LOSS: u8 = 14;
+const MOVED: u8 = 15;
 
 /// An event of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -66,9 +66,7 @@ impl<'a> Event<'a> {
             }
             Event::Retention(object, rule) => {
                 rule.put(to);
-                if let Some(id) = object {
-                    to.put(&id.0);
-                }
+                to.put_option(object.as_ref().map(|id| &id.0[..]));
             }
             Event::Sent(sending) => sending.put(to),
             Event::Taken(taking) => taking.put(to),
@@ -91,10 +89,7 @@ impl<'a> Event<'a> {
             }
             RETENTION => {
                 let rule = Retention::read(&mut fields)?;
-                let object = match fields.left() {
-                    0 => None,
-                    _ => Some(ObjectId(fields.array()?)),
-                };
+                let object = fields.option()?.map(ObjectId);
                 fields.end()?;
                 Event::Retention(object, rule)
             }
@@ -104,11 +99,7 @@ impl<'a> Event<'a> {
             LOSS => Event::Loss(RecordedLoss::read(fields)?),
             MOVED => {
                 let object = ObjectId(fields.array()?);
-                let moved = match fields.u8()? {
-                    0 => false,
-                    1 => true,
-                    other => return Err(fields.fail(1, "0 or 1", other).into()),
-                };
+                let moved = fields.flag()?;
                 fields.end()?;
                 Event::Moved(object, moved)
             }

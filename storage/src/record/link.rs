@@ -14,7 +14,7 @@ pub(crate) struct Link {
 }
 
 /// A refusal's name and where it is.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub(crate) struct RefusalLink {
     pub(crate) hash: RefusalHash,
     pub(crate) position: Position,

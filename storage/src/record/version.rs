@@ -1,8 +1,8 @@
 //! The record of a version: its header and payloads, the changes of its pages, and notes of the
 //! places of the records that it builds on.
 //!
-//! Two layouts are read, the second is written; both are described in `FORMAT.md`. This module does
-//! not know how records are found, nor the pages that runs change.
+//! The layout is described in `FORMAT.md`. This module does not know how records are found, nor the
+//! pages that runs change.
 //!
 //! Invariant: `decode` reads back the bytes that `encode_into` writes; it refuses pages and runs
 //! that are out of order or beyond the memory.
@@ -20,11 +20,8 @@ use object::memory::{Page, page_count};
 use crate::error::Result;
 use crate::error::position::Position;
 use crate::record::page::{PageChange, Written};
+use crate::record::place::{PutPosition, position};
 use crate::record::runs::Run;
-use crate::record::varint::{PutVarint, varint, varint_position};
-
-/// Bytes of an encoded ledger in the first layout, when it was of nonces alone.
-const LEDGER_BYTES_MAX: usize = 64 << 10;
 
 const HAS_TABLE: u8 = 1;
 const HAS_BASE: u8 = 2;
@@ -40,15 +37,6 @@ const IS_TRIMMED: u8 = 16;
 pub(crate) enum Staged {
     Yes,
     No,
-}
-
-/// The layout of a version's record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Layout {
-    /// With the commit as in a capsule. Read, and written no more.
-    First,
-    /// With pages as their changes.
-    Second,
 }
 
 /// The log's notes beside a version.
@@ -91,11 +79,11 @@ impl Notes {
     /// Returns whether the base image is present as it must be: where the memory of the version,
     /// whose record is in the frame at `frame`, begins from one, and else only where one may be
     /// named again.
-    fn is_coherent(&self, kind: Kind, layout: Layout, frame: Position) -> bool {
+    fn is_coherent(&self, kind: Kind, frame: Position) -> bool {
         let is_first = self.genesis == frame && self.parent == Position::NONE;
         match (&self.base, &self.table) {
             (Some(_), Some(table)) if kind == Kind::Upgrade => table.is_empty(),
-            (Some(_), table) => is_first || (layout == Layout::Second && table.is_some()),
+            (Some(_), table) => is_first || table.is_some(),
             (None, _) => !is_first && kind != Kind::Upgrade,
         }
     }
@@ -105,7 +93,6 @@ impl Notes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct VersionBytes<'a> {
     pub(crate) staged: Staged,
-    pub(crate) layout: Layout,
     pub(crate) content: &'a [u8],
 }
 
@@ -124,7 +111,10 @@ pub(crate) struct VersionRecord<'a> {
     pub(crate) kept_from: Option<u64>,
     /// The encoded globals, when they are here.
     pub(crate) globals: Option<&'a [u8]>,
-    pages: Pages<'a>,
+    /// The pages, decoded when they are asked for.
+    pages: &'a [u8],
+    /// The place of the record's frame.
+    frame: Position,
 }
 
 /// The payloads that a version's header names, without its memory.
@@ -146,13 +136,6 @@ pub(crate) struct Left {
     pub(crate) pages: BTreeSet<u32>,
     pub(crate) ledger: bool,
     pub(crate) globals: bool,
-}
-
-/// The pages of a record, decoded when they are asked for.
-#[derive(Clone, Debug)]
-enum Pages<'a> {
-    First(Vec<(u32, &'a Page)>),
-    Second { bytes: &'a [u8], frame: Position },
 }
 
 /// A page in a record.
@@ -180,7 +163,7 @@ impl PageRecord<'_> {
     }
 }
 
-/// Appends a version's record in the second layout: `changes` says how its pages are written.
+/// Appends a version's record: `changes` says how its pages are written.
 pub(crate) fn encode_into(
     to: &mut Vec<u8>,
     notes: &Notes,
@@ -194,9 +177,9 @@ pub(crate) fn encode_into(
     put_head(to, &commit.header.encode(), notes, flags, None);
     let payloads = [ledger, Some(commit.input), Some(commit.effects), Some(commit.admission)];
     for payload in payloads.into_iter().chain([commit.globals]).flatten() {
-        put_blob(to, payload);
+        to.put_blob(payload);
     }
-    to.put_varint(changes.len() as u64);
+    to.put_count(changes.len());
     let mut next = 0;
     for ((index, page), change) in commit.pages.iter().zip(changes) {
         assert_eq!(*index, change.page, "changes are those of the pages");
@@ -210,8 +193,8 @@ pub(crate) fn encode_into(
 
 /// Returns whether bytes are a record with this header and these notes, read in any frame.
 fn is_read_back(content: &[u8], header: &Header, notes: &Notes) -> bool {
-    let (frame, layout) = (Position::new(1, 96), Layout::Second);
-    let bytes = VersionBytes { staged: Staged::No, layout, content };
+    let frame = Position::new(1, 96);
+    let bytes = VersionBytes { staged: Staged::No, content };
     let is_same = |record: &VersionRecord<'_>| {
         record.header == *header && record.notes == notes.clone().settled(frame)
     };
@@ -220,11 +203,6 @@ fn is_read_back(content: &[u8], header: &Header, notes: &Notes) -> bool {
 
 fn flag(is: bool, flag: u8) -> u8 {
     if is { flag } else { 0 }
-}
-
-fn put_blob(to: &mut Vec<u8>, bytes: &[u8]) {
-    to.put_varint(bytes.len() as u64);
-    to.put(bytes);
 }
 
 /// Appends the header, the flags and the notes.
@@ -237,10 +215,14 @@ fn put_head(
 ) {
     let noted = flag(notes.table.is_some(), HAS_TABLE) | flag(notes.base.is_some(), HAS_BASE);
     to.put(header).put_u8(flags | noted | flag(kept_from.is_some(), IS_TRIMMED));
-    kept_from.into_iter().for_each(|seq| to.put_varint(seq));
-    notes.positions().into_iter().for_each(|position| to.put_position(position));
+    if let Some(seq) = kept_from {
+        to.put_varint(seq);
+    }
+    for position in notes.positions() {
+        to.put_position(position);
+    }
     if let Some(table) = &notes.table {
-        to.put_varint(table.len() as u64);
+        to.put_count(table.len());
         let mut next = 0;
         for (page, position) in table {
             assert!(*page >= next, "the pages of a table ascend");
@@ -257,8 +239,7 @@ fn put_head(
 fn put_page(to: &mut Vec<u8>, page: &Page, written: &Written) {
     match written {
         Written::Whole => {
-            to.put_varint(0);
-            to.put(page);
+            to.put_varint(0).put(page);
         }
         Written::Runs { whole, runs } => {
             put_runs(to, *whole, runs.iter().map(|run| (run.start, run.of(page))));
@@ -271,69 +252,104 @@ fn put_runs<'p>(
     whole: Position,
     runs: impl ExactSizeIterator<Item = (u16, &'p [u8])>,
 ) {
-    to.put_varint(1 + runs.len() as u64);
-    to.put_position(whole);
+    to.put_varint(1 + runs.len() as u64).put_position(whole);
     let mut end = 0;
     for (start, bytes) in runs {
         assert!(u64::from(start) >= end, "runs ascend");
-        to.put_varint(u64::from(start) - end);
-        put_blob(to, bytes);
+        to.put_varint(u64::from(start) - end).put_blob(bytes);
         end = u64::from(start) + bytes.len() as u64;
     }
 }
 
 impl<'a> VersionBytes<'a> {
     /// The header's bytes, found without decoding the record; fewer when it is cut.
-    pub(crate) fn header_bytes(&self, frame: Position) -> Result<&'a [u8]> {
-        let bytes = match self.layout {
-            Layout::First => first(self.content, frame)?.2,
-            Layout::Second => self.content,
-        };
-        Ok(bytes.get(..HEADER_BYTES).unwrap_or(bytes))
+    pub(crate) fn header_bytes(&self) -> &'a [u8] {
+        self.content.get(..HEADER_BYTES).unwrap_or(self.content)
+    }
+
+    /// Returns a reader behind the flags and, in a trimmed record, the first version that was kept
+    /// whole.
+    fn behind_flags(&self) -> Result<(Reader<'a>, u8, Option<u64>)> {
+        let mut reader = Reader::new("version record", self.content);
+        reader.bytes(HEADER_BYTES)?;
+        let flags = reader.u8()?;
+        if flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED) {
+            return Err(reader.fail(1, "flags below 32", flags).into());
+        }
+        let is_trimmed = flags & IS_TRIMMED != 0;
+        let kept_from = is_trimmed.then(|| reader.varint()).transpose()?;
+        Ok((reader, flags, kept_from))
     }
 
     /// Returns the first version that was kept whole, in a trimmed record.
     pub(crate) fn kept_from(&self) -> Result<Option<u64>> {
-        if self.layout == Layout::First {
-            return Ok(None);
-        }
-        let mut reader = Reader::new("version record", self.content);
-        reader.bytes(HEADER_BYTES)?;
-        match reader.u8()? & IS_TRIMMED {
-            0 => Ok(None),
-            _ => Ok(Some(varint(&mut reader)?)),
-        }
+        Ok(self.behind_flags()?.2)
     }
 
     /// Returns the place of the version before, and of the version that the jump names.
     pub(crate) fn parent_and_jump(&self, frame: Position) -> Result<(Position, Position)> {
-        if self.layout == Layout::First {
-            let notes = first(self.content, frame)?.0;
-            return Ok((notes.parent, notes.jump));
-        }
-        let mut reader = Reader::new("version record", self.content);
-        reader.bytes(HEADER_BYTES)?;
-        if reader.u8()? & IS_TRIMMED != 0 {
-            varint(&mut reader)?;
-        }
-        let parent = varint_position(&mut reader)?.within(frame);
-        Ok((parent, varint_position(&mut reader)?.within(frame)))
+        let mut reader = self.behind_flags()?.0;
+        let parent = position(&mut reader)?.within(frame);
+        Ok((parent, position(&mut reader)?.within(frame)))
     }
 
     /// Reads the record, which stands in the frame at `frame`.
     pub(crate) fn decode(&self, frame: Position) -> Result<VersionRecord<'a>> {
-        let record = match self.layout {
-            Layout::First => decode_first(self.content, frame)?,
-            Layout::Second => decode_second(self.content, frame)?,
-        };
-        if !record.notes.is_coherent(record.header.kind, self.layout, frame) {
+        let header = self.header_bytes();
+        let (hash, header) = (VersionHash::of(header), Header::decode(header)?);
+        let (mut reader, flags, kept_from) = self.behind_flags()?;
+        let notes = decode_notes(&mut reader, flags, frame)?;
+        if !notes.is_coherent(header.kind, frame) {
             let expected = "a base image where the memory begins, or beside a table";
-            return Err(Reader::new("version record", self.content)
-                .fail(0, expected, "another")
-                .into());
+            return Err(reader.fail(0, expected, "another").into());
         }
-        Ok(record)
+        let mut blob = |is_here: bool| -> Result<Option<&[u8]>> {
+            Ok(is_here.then(|| reader.blob(usize::MAX)).transpose()?)
+        };
+        let ledger = blob(flags & HAS_LEDGER != 0)?;
+        let payloads = match kept_from {
+            Some(_) => None,
+            None => {
+                let mut payload = || blob(true).map(Option::unwrap_or_default);
+                Some(PayloadBytes { input: payload()?, effects: payload()?, admission: payload()? })
+            }
+        };
+        let globals = blob(flags & HAS_GLOBALS != 0)?;
+        let pages = reader.rest();
+        Ok(VersionRecord {
+            header,
+            hash,
+            notes,
+            ledger,
+            payloads,
+            kept_from,
+            globals,
+            pages,
+            frame,
+        })
     }
+}
+
+/// Reads the notes of a record with these flags, whose frame is at `frame`.
+fn decode_notes(reader: &mut Reader<'_>, flags: u8, frame: Position) -> Result<Notes> {
+    let mut positions = [Position::NONE; 6];
+    for place in &mut positions {
+        *place = position(reader)?.within(frame);
+    }
+    let mut notes = Notes::of(positions);
+    if flags & HAS_TABLE != 0 {
+        let count = reader.count(usize::MAX, 2)?;
+        let (mut table, mut next) = (Vec::with_capacity(count), 0);
+        for _ in 0..count {
+            let page = ascending(reader, &mut next, u64::from(u32::MAX))?;
+            table.push((page, position(reader)?.within(frame)));
+        }
+        notes.table = Some(table);
+    }
+    if flags & HAS_BASE != 0 {
+        notes.base = Some(BaseHash(reader.array()?));
+    }
+    Ok(notes)
 }
 
 impl VersionRecord<'_> {
@@ -344,10 +360,12 @@ impl VersionRecord<'_> {
         let globals = self.globals.filter(|_| left.globals);
         let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(globals.is_some(), HAS_GLOBALS);
         put_head(to, &self.header.encode(), &self.notes, flags, Some(left.kept_from));
-        ledger.into_iter().chain(globals).for_each(|bytes| put_blob(to, bytes));
+        for bytes in ledger.into_iter().chain(globals) {
+            to.put_blob(bytes);
+        }
         let mut pages = self.pages()?;
         pages.retain(|(index, _)| left.pages.contains(index));
-        to.put_varint(pages.len() as u64);
+        to.put_count(pages.len());
         let mut next = 0;
         for (index, page) in pages {
             assert!(index >= next, "pages ascend");
@@ -362,67 +380,11 @@ impl VersionRecord<'_> {
     }
 }
 
-fn decode_second(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
-    let mut reader = Reader::new("version record", content);
-    let header = reader.bytes(HEADER_BYTES)?;
-    let (hash, header) = (VersionHash::of(header), Header::decode(header)?);
-    let flags = reader.u8()?;
-    if flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED) {
-        return Err(reader.fail(1, "flags below 32", flags).into());
-    }
-    let kept_from = match flags & IS_TRIMMED {
-        0 => None,
-        _ => Some(varint(&mut reader)?),
-    };
-    let mut positions = [Position::NONE; 6];
-    for position in &mut positions {
-        *position = varint_position(&mut reader)?.within(frame);
-    }
-    let mut notes = Notes::of(positions);
-    if flags & HAS_TABLE != 0 {
-        let count = count(&mut reader, 2)?;
-        let (mut table, mut next) = (Vec::with_capacity(count), 0);
-        for _ in 0..count {
-            let page = ascending(&mut reader, &mut next, u64::from(u32::MAX))?;
-            table.push((page, varint_position(&mut reader)?.within(frame)));
-        }
-        notes.table = Some(table);
-    }
-    if flags & HAS_BASE != 0 {
-        notes.base = Some(BaseHash(reader.array()?));
-    }
-    let mut blob = |is_here: bool| -> Result<Option<&[u8]>> {
-        if !is_here {
-            return Ok(None);
-        }
-        let length = count(&mut reader, 1)?;
-        Ok(Some(reader.bytes(length)?))
-    };
-    let ledger = blob(flags & HAS_LEDGER != 0)?;
-    let payloads = match kept_from {
-        Some(_) => None,
-        None => {
-            let mut payload = || blob(true).map(Option::unwrap_or_default);
-            Some(PayloadBytes { input: payload()?, effects: payload()?, admission: payload()? })
-        }
-    };
-    let globals = blob(flags & HAS_GLOBALS != 0)?;
-    let pages = Pages::Second { bytes: reader.bytes(reader.left())?, frame };
-    Ok(VersionRecord { header, hash, notes, ledger, payloads, kept_from, globals, pages })
-}
-
 impl<'a> VersionRecord<'a> {
     /// The pages, ascending.
     pub(crate) fn pages(&self) -> Result<Vec<(u32, PageRecord<'a>)>> {
-        let (bytes, frame) = match &self.pages {
-            Pages::First(pages) => {
-                let whole = |&(index, page): &(u32, &'a Page)| (index, PageRecord::Whole(page));
-                return Ok(pages.iter().map(whole).collect());
-            }
-            Pages::Second { bytes, frame } => (bytes, *frame),
-        };
-        let mut reader = Reader::new("pages of a version record", bytes);
-        let listed = count(&mut reader, 2)?;
+        let mut reader = Reader::new("pages of a version record", self.pages);
+        let listed = reader.count(usize::MAX, 2)?;
         let (all, is_trimmed) = (self.header.page_count as usize, self.kept_from.is_some());
         if listed > all || (listed < all && !is_trimmed) {
             let expected = format!("{} pages, as the header says", self.header.page_count);
@@ -432,7 +394,7 @@ impl<'a> VersionRecord<'a> {
         let (mut pages, mut next) = (Vec::with_capacity(listed), 0);
         for _ in 0..listed {
             let index = ascending(&mut reader, &mut next, end)?;
-            pages.push((index, page(&mut reader, frame)?));
+            pages.push((index, page(&mut reader, self.frame)?));
         }
         reader.end()?;
         Ok(pages)
@@ -446,19 +408,19 @@ impl<'a> VersionRecord<'a> {
 }
 
 fn page<'a>(reader: &mut Reader<'a>, frame: Position) -> Result<PageRecord<'a>> {
-    let form = varint(reader)?;
+    let form = reader.varint()?;
     if form == 0 {
         let page = reader.bytes(PAGE_BYTES)?;
         return Ok(PageRecord::Whole(page.try_into().expect("it was read to its length")));
     }
-    let whole = varint_position(reader)?.within(frame);
+    let whole = position(reader)?.within(frame);
     let count = form - 1;
     if count > PAGE_BYTES as u64 / 2 {
         return Err(reader.fail(0, "runs of one page", count).into());
     }
     let (mut runs, mut end) = (Vec::with_capacity(count as usize), 0);
     for index in 0..count {
-        let (gap, length) = (varint(reader)?, varint(reader)?);
+        let (gap, length) = (reader.varint()?, reader.varint()?);
         let start = gap.saturating_add(end);
         end = start.saturating_add(length);
         if length == 0 || end > PAGE_BYTES as u64 || (index > 0 && gap == 0) {
@@ -470,68 +432,10 @@ fn page<'a>(reader: &mut Reader<'a>, frame: Position) -> Result<PageRecord<'a>> 
     Ok(PageRecord::Runs { whole, runs })
 }
 
-/// A count of things that are each at least `each` bytes long.
-fn count(reader: &mut Reader<'_>, each: u64) -> Result<usize> {
-    let count = varint(reader)?;
-    if count.saturating_mul(each) > reader.left() as u64 {
-        return Err(reader.fail(0, "a count that the bytes back", count).into());
-    }
-    Ok(count as usize)
-}
-
 /// A number, below `end`, as how far it is from the least that it can be.
 fn ascending(reader: &mut Reader<'_>, next: &mut u64, end: u64) -> Result<u32> {
-    let value = next.saturating_add(varint(reader)?);
+    let value = next.saturating_add(reader.varint()?);
     let found = u32::try_from(value).ok().filter(|_| value < end);
     *next = value.saturating_add(1);
     found.ok_or_else(|| reader.fail(0, &format!("ascending pages below {end}"), value).into())
-}
-
-/// The notes, the ledger and the commit of a record in the first layout.
-type First<'a> = (Notes, Option<&'a [u8]>, &'a [u8]);
-
-fn first(content: &[u8], frame: Position) -> Result<First<'_>> {
-    let mut reader = Reader::new("version record", content);
-    let mut positions = [Position::NONE; 6];
-    for position in &mut positions {
-        *position = Position(reader.u64()?).within(frame);
-    }
-    let mut notes = Notes::of(positions);
-    if bool(&mut reader)? {
-        let count = reader.count(u32::MAX as usize, 12)?;
-        let mut table: Vec<(u32, Position)> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let page = reader.u32()?;
-            if table.last().is_some_and(|last| last.0 >= page) {
-                return Err(reader.fail(4, "ascending pages", page).into());
-            }
-            table.push((page, Position(reader.u64()?).within(frame)));
-        }
-        notes.table = Some(table);
-    }
-    if bool(&mut reader)? {
-        notes.base = Some(BaseHash(reader.array()?));
-    }
-    let ledger = match bool(&mut reader)? {
-        true => Some(reader.blob(LEDGER_BYTES_MAX)?),
-        false => None,
-    };
-    Ok((notes, ledger, reader.bytes(reader.left())?))
-}
-
-fn bool(reader: &mut Reader<'_>) -> Result<bool> {
-    match reader.u8()? {
-        0 => Ok(false),
-        1 => Ok(true),
-        other => Err(reader.fail(1, "0 or 1", other).into()),
-    }
-}
-
-fn decode_first(content: &[u8], frame: Position) -> Result<VersionRecord<'_>> {
-    let (notes, ledger, bytes) = first(content, frame)?;
-    let Commit { header, input, effects, admission, globals, pages } = Commit::decode(bytes)?;
-    let hash = VersionHash::of(&bytes[..HEADER_BYTES]);
-    let (pages, kept_from) = (Pages::First(pages), None);
-    let payloads = Some(PayloadBytes { input, effects, admission });
-    Ok(VersionRecord { header, hash, notes, ledger, payloads, kept_from, globals, pages })
 }

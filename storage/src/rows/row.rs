@@ -39,8 +39,8 @@ pub(crate) struct Row {
     pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,
-    pub(crate) refusal: RefusalHash,
-    pub(crate) refusal_position: Position,
+    /// The last refusal, if there is one.
+    pub(crate) refusal: Option<RefusalLink>,
     pub(crate) refusal_count: u64,
     pub(crate) name: Option<String>,
     /// True if the object ended here, as it continues elsewhere.
@@ -64,10 +64,14 @@ impl Row {
         self.spine.head().expect("a row has a version").0
     }
 
-    /// The last refusal, if there is one.
-    pub(crate) fn last_refusal(&self) -> Option<RefusalLink> {
-        let link = RefusalLink { hash: self.refusal, position: self.refusal_position };
-        (link.hash != RefusalHash::NONE).then_some(link)
+    /// The hash of the last refusal, if there is one.
+    pub(crate) fn refusal_hash(&self) -> Option<RefusalHash> {
+        self.refusal.map(|link| link.hash)
+    }
+
+    /// The place of the last refusal, as the next record notes it.
+    pub(crate) fn refusal_position(&self) -> Position {
+        self.refusal.map_or(Position::NONE, |link| link.position)
     }
 
     /// The next wake, if it is to run here.
@@ -124,7 +128,7 @@ impl Row {
     /// When the version does not follow, the row does not know its pages, or another version than
     /// an upgrade begins from a base image.
     pub(crate) fn extend(&mut self, version: &NewVersion<'_>) -> Notes {
-        assert_eq!(version.header.parent, self.head().hash, "a version follows the head");
+        assert_eq!(version.header.parent, Some(self.head().hash), "a version follows the head");
         let is_upgrade = version.header.kind == Kind::Upgrade;
         assert_eq!(version.base.is_some(), is_upgrade, "an upgrade begins from a base image");
         let (seq, genesis) = (self.seq(), self.genesis);
@@ -139,7 +143,7 @@ impl Row {
             parent: self.head().position,
             jump: self.spine.next_jump().expect("a row has a spine").position,
             genesis: self.genesis,
-            refusal: self.refusal_position,
+            refusal: self.refusal_position(),
             ledger: own(version.ledger, self.ledger),
             globals: own(version.globals, self.globals),
             table,
@@ -183,8 +187,7 @@ impl Row {
             genesis: position,
             ledger: notes.ledger,
             globals: notes.globals,
-            refusal: RefusalHash::NONE,
-            refusal_position: Position::NONE,
+            refusal: None,
             refusal_count: 0,
             name: None,
             moved: false,
@@ -217,20 +220,20 @@ impl Row {
     /// Takes in a refusal that stands at `position`.
     pub(crate) fn refuse(&mut self, refusal: &Refusal, position: Position) {
         assert!(position != Position::NONE, "a refusal is somewhere");
-        (self.refusal, self.refusal_position) = (refusal.hash(), position);
+        self.refusal = Some(RefusalLink { hash: refusal.hash(), position });
         self.refusal_count += 1;
     }
 
     /// Puts the frame's position where [`Position::HERE`] stands.
     pub(crate) fn settle(&mut self, frame: Position) {
-        let places =
-            [&mut self.genesis, &mut self.ledger, &mut self.globals, &mut self.refusal_position];
-        places.into_iter().for_each(|place| *place = place.within(frame));
+        let places = [&mut self.genesis, &mut self.ledger, &mut self.globals];
+        let refusal = self.refusal.as_mut().map(|link| &mut link.position);
+        places.into_iter().chain(refusal).for_each(|place| *place = place.within(frame));
         self.spine.change(|link| link.position = link.position.within(frame));
         if let Some(pages) = &mut self.pages {
             pages.settle(frame);
         }
-        let places = [self.genesis, self.ledger, self.globals, self.refusal_position];
+        let places = [self.genesis, self.ledger, self.globals, self.refusal_position()];
         assert!(!places.contains(&Position::HERE), "a row that is kept names its frames");
         let has_place = |(_, link): &(u64, Link)| link.position != Position::HERE;
         debug_assert!(self.spine.links().iter().all(has_place), "and those of its versions");

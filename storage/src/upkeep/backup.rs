@@ -81,8 +81,7 @@ pub struct BackupReport {
 impl Options {
     /// Returns whether the directory `path` is a backup. A backup is read, restored and brought up
     /// to date, and opened only for reading: if it were written to, no later backup could continue
-    /// it. One that an earlier program wrote to, so that its index knows more than the backup had,
-    /// counts as a database.
+    /// it.
     ///
     /// # Errors
     ///

@@ -343,7 +343,7 @@ mod tests {
         inner.index.write(&Generation::default(), inner.log.tail()).expect("it is written");
         drop(store);
         let (whole, found) = findings(path, 1 << 20);
-        let of_version = found.iter().filter(|found| found.contains("version record")).count();
+        let of_version = found.iter().filter(|found| found.contains("version header")).count();
         assert!(of_version > 3 && whole.damage_count > 60, "{found:?}");
         for bytes_max in [1, 1500] {
             let (parts, same) = findings(path, bytes_max);

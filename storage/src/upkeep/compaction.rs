@@ -55,7 +55,7 @@ const CLOSE_BYTES: u64 = 16 << 10;
 /// the record that closes it is pushed, and the one that this record is in.
 const CLOSE_GROUPS: u64 = 2;
 /// A pack is rewritten when at least one part in this many of it can be dropped.
-const WORTHWHILE_PART: u64 = 8;
+const WORTHWHILE_PART: u64 = 16;
 
 /// The reference time for ages.
 ///
@@ -590,7 +590,7 @@ impl Trim<'_> {
     ) -> Result<()> {
         let record = version.decode(frame.position)?;
         let seq = record.header.seq;
-        let id = if seq == 0 { record.hash.into() } else { record.header.object };
+        let id = record.header.object_of(record.hash);
         let keep = self.keep(id)?;
         if seq >= keep.from {
             body.raw(bytes);

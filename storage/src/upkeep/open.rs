@@ -23,6 +23,7 @@ impl Options {
     /// # Errors
     ///
     /// [`NotADatabase`](crate::ErrorKind::NotADatabase), [`Locked`](crate::ErrorKind::Locked),
+    /// [`OldFormat`](crate::ErrorKind::OldFormat),
     /// [`NewerFormat`](crate::ErrorKind::NewerFormat), [`Damaged`](crate::ErrorKind::Damaged),
     /// [`IndexDamaged`](crate::ErrorKind::IndexDamaged), [`IsBackup`](crate::ErrorKind::IsBackup)
     /// unless it is opened for reading alone, [`Unfinished`](crate::ErrorKind::Unfinished), and
@@ -56,15 +57,13 @@ impl Store {
             if witness::is_backup(directory.disk(), path, Some(directory.id()))? {
                 return Err(Error::from(ErrorKind::IsBackup).at(path));
             }
-            // Left over in a backup that an earlier program turned into a database.
+            // Left over of a first backup that was cut short, where something was restored since.
             directory.remove(&temporary(&directory.witness()))?;
-            directory.remove(&directory.witness())?;
         }
         let (disk, cache) = (directory.disk(), options.index_cache_bytes);
-        let validated = |tail| recovery::validate_index(&directory, tail);
         let (index, covered) = match options.read_only {
-            true => Index::open_to_read(disk, &directory.index(), cache, &validated)?,
-            false => Index::open(disk, &directory.index(), cache, &validated)?,
+            true => Index::open_to_read(disk, &directory.index(), cache)?,
+            false => Index::open(disk, &directory.index(), cache)?,
         };
         let recovered = recovery::recover(&directory, &index, covered, &options)?;
         let sizes = Sizes {

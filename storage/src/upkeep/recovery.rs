@@ -134,12 +134,6 @@ pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result
     segments.create_with_room(segment::FIRST, needed, room, segments.seal().first()).map(drop)
 }
 
-/// Checks that the log of a database has what an index that is otherwise unreadable says it has.
-pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()> {
-    let (segments, _) = staged::readable(directory)?;
-    validate_covered(&segments, covered)
-}
-
 /// Checks that the log of a backup still reaches its recorded end.
 fn validate_witnessed(segments: &Segments, recorded: Tail) -> Result<()> {
     let Err(error) = validate_covered(segments, recorded) else { return Ok(()) };
@@ -271,18 +265,18 @@ impl Replay<'_> {
         let at = self.at;
         let record = version.decode(at)?;
         let (hash, header) = (record.hash, record.header);
-        if header.seq == 0 {
+        let (Some(object), Some(parent)) = (header.object, header.parent) else {
             let base = record.notes.base;
             let base = base.ok_or_else(|| damaged(at, "a base image in a genesis", "none"))?;
             let row = Row::of_genesis(&header, hash, at, &record.notes, base);
             self.heads.put(ObjectId::from(hash), row, None);
             return Ok(());
-        }
-        let row = self.row(header.object)?;
-        if (row.head().hash, row.seq() + 1) != (header.parent, header.seq) {
+        };
+        let row = self.row(object)?;
+        if (row.head().hash, row.seq() + 1) != (parent, header.seq) {
             let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
-            let found = format!("version {} after {}", header.seq, header.parent);
-            return Err(damaged(at, expected, found).of(header.object));
+            let found = format!("version {} after {parent}", header.seq);
+            return Err(damaged(at, expected, found).of(object));
         }
         row.follow(&header, Link { hash, position: at }, &record.notes);
         Ok(())

@@ -238,17 +238,18 @@ impl<'s, 'a> Draft<'s, 'a> {
 
     fn commit(&mut self, new: &NewCommit<'_>) -> Result<()> {
         let header = &new.commit.header;
-        if header.seq == 0 {
+        let (Some(object), Some(parent)) = (header.object, header.parent) else {
             return self.genesis(new);
-        }
+        };
         let hash = new.hash;
         debug_assert_eq!(hash, header.hash(), "the hash of the header");
-        let row = self.row(header.object)?;
-        let jump = row.spine.next_jump().expect("a row has a spine").hash;
-        let expected = (row.head().hash, row.seq() + 1, jump, row.refusal, row.refusal_count);
-        let found = (header.parent, header.seq, header.jump, header.refusals, header.refusal_count);
-        if expected != found {
-            return Err(conflict(row, header.seq, header.parent).of(header.object));
+        let row = self.row(object)?;
+        let jump = row.spine.next_jump().map(|jump| jump.hash);
+        let refusals = (row.refusal_hash(), row.refusal_count);
+        let expected = (row.head().hash, row.seq() + 1, jump, refusals);
+        let refusals = (header.refusals, header.refusal_count);
+        if expected != (parent, header.seq, header.jump, refusals) {
+            return Err(conflict(row, header.seq, parent).of(object));
         }
         let none = PageTable::default();
         let pages = match (header.kind, new.base) {
@@ -287,11 +288,11 @@ impl<'s, 'a> Draft<'s, 'a> {
 
     fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
         let row = self.row(refusal.object)?;
-        let expected = (row.head().hash, row.seq() + 1, row.refusal);
+        let expected = (row.head().hash, row.seq() + 1, row.refusal_hash());
         if expected != (refusal.parent, refusal.seq, refusal.previous) {
             return Err(conflict(row, refusal.seq, refusal.parent).of(refusal.object));
         }
-        let previous = row.refusal_position;
+        let previous = row.refusal_position();
         row.refuse(refusal, Position::HERE);
         self.body.refusal(Staged::No, previous, refusal);
         Ok(())

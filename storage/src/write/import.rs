@@ -9,13 +9,15 @@ use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
 
-use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind};
+use object::capsule::{
+    Chain, HEAD, OLD_HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, SectionKind,
+};
 use object::commit::Commit;
 use object::credential::PublicKey;
 use object::effects::Admission;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
 use object::head::Head;
-use object::header::{HEADER_BYTES, Kind};
+use object::header::{HEADER_BYTES, Header, Kind};
 use object::image::BaseImage;
 use object::input::{Input, Request};
 use object::ledger::{Ledger, Tracked, Used};
@@ -61,10 +63,14 @@ impl<R: Read> CapsuleReader<R> {
     ///
     /// # Errors
     ///
-    /// [`Capsule`](ErrorKind::Capsule) when it is none, or of another format; those of `from`.
+    /// [`OldFormat`](ErrorKind::OldFormat), [`Capsule`](ErrorKind::Capsule) when it is none, or of
+    /// another format; those of `from`.
     pub fn new(mut from: R) -> Result<CapsuleReader<R>> {
         let mut head = [0; HEAD.len()];
         let found = read_full(&mut from, &mut head)?;
+        if head == OLD_HEAD {
+            return Err(ErrorKind::OldFormat { what: "capsule", found: 1 }.into());
+        }
         if found < head.len() || head != HEAD {
             let found = if found == 0 { "no bytes" } else { "other bytes" };
             return Err(Error::capsule(0, "the head of a capsule", found));
@@ -200,7 +206,7 @@ impl Store {
         }
         let (row, before) = stage.end(head.header.seq).map_err(|error| error.of(id))?;
         let row = row.ok_or_else(changed)?;
-        if row.head().hash != head.hash || row.refusal != head.refusals {
+        if row.head().hash != head.hash || row.refusal_hash() != head.refusals {
             return Err(changed());
         }
         inner.adopt(id, row, before.as_deref(), name)?;
@@ -225,8 +231,7 @@ impl Inner {
         let adoption = Adoption {
             object,
             head: row.head().position,
-            refusal: row.refusal_position,
-            refusal_hash: row.refusal,
+            refusal: row.refusal,
             refusal_count: row.refusal_count,
         };
         let event = name.map(|name| Event::Name(object, name));
@@ -352,8 +357,8 @@ struct Stage<'s> {
     given: Option<(BaseHash, BaseImage)>,
     /// The base images of codes that the object had before.
     bases: HashMap<CodeHash, (BaseHash, BaseImage)>,
-    /// The code of the version before.
-    code: CodeHash,
+    /// The code of the version before, if there is one.
+    code: Option<CodeHash>,
     /// Pages as the version before left them.
     pages: HashMap<u32, Box<Page>>,
     /// The row that the records so far make.
@@ -366,7 +371,7 @@ struct Stage<'s> {
 impl<'s> Stage<'s> {
     fn new(inner: &'s Inner, id: ObjectId, here: Option<Here<'s>>) -> Stage<'s> {
         let (given, bases, pages, staged, ledger, tracked) = Default::default();
-        let code = CodeHash::NONE;
+        let code = None;
         Stage { inner, id, here, given, bases, code, pages, staged, ledger, tracked }
     }
 
@@ -428,7 +433,7 @@ impl<'s> Stage<'s> {
         if let Some(given) = self.given.take() {
             self.bases.insert(code, given);
         }
-        (self.code, self.pages) = (code, HashMap::new());
+        (self.code, self.pages) = (Some(code), HashMap::new());
         let base = self.bases.get(&code).ok_or_else(|| out_of_order("a base image"))?;
         Ok(base.0)
     }
@@ -464,7 +469,8 @@ impl<'s> Stage<'s> {
         let staged = self.staged.take();
         let none = PageTable::default();
         let table = staged.as_ref().filter(|_| !is_upgrade).map_or(&none, Row::known_pages);
-        let image = self.bases.get(&self.code).ok_or_else(|| out_of_order("a base image"))?;
+        let image = self.code.and_then(|code| self.bases.get(&code));
+        let image = image.ok_or_else(|| out_of_order("a base image"))?;
         let before = |index: u32| match self.pages.get(&index) {
             Some(page) => Some(&**page),
             None => table.is_untouched(index).then(|| image.1.page(index)),
@@ -473,7 +479,8 @@ impl<'s> Stage<'s> {
         let version = NewVersion::new(&commit, hash, base, &changes, ledger.is_some());
         let (mut row, notes) = match staged {
             Some(mut row) => {
-                if (row.head().hash, row.seq() + 1) != (commit.header.parent, commit.header.seq) {
+                let Header { parent, seq, .. } = commit.header;
+                if (Some(row.head().hash), row.seq() + 1) != (parent, seq) {
                     return Err(out_of_order("a version that follows"));
                 }
                 let notes = row.extend(&version);
@@ -512,8 +519,7 @@ impl<'s> Stage<'s> {
         if seq == 0 {
             return Ok(None);
         }
-        let (asked, recorded) = ((&input, &signers[..]), commit.header.ledger);
-        let next = self.ledger.next_on_record(&self.tracked, seq, asked, recorded);
+        let next = self.ledger.next(&self.tracked, seq, &input, &signers);
         let is_same = Arc::ptr_eq(&next, &self.ledger);
         self.ledger = next;
         Ok((!is_same).then(|| self.ledger.encode()))
@@ -548,10 +554,10 @@ impl<'s> Stage<'s> {
             return Ok(());
         }
         let row = self.staged.as_mut();
-        let row = row.filter(|row| row.refusal == refusal.previous);
+        let row = row.filter(|row| row.refusal_hash() == refusal.previous);
         let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
         let mut body = Body::default();
-        body.refusal(Staged::Yes, row.refusal_position, refusal);
+        body.refusal(Staged::Yes, row.refusal_position(), refusal);
         row.refuse(refusal, self.push(&body, Changes::default())?);
         self.staged = Some(row);
         Ok(())

@@ -281,7 +281,7 @@ fn outputs(frame: &Frame) -> Result<Vec<Outgoing>> {
         let record = version.decode(frame.position)?;
         let Some(payloads) = record.payloads else { continue };
         let (header, version) = (&record.header, record.hash);
-        let object = if header.seq == 0 { version.into() } else { header.object };
+        let object = header.object_of(version);
         let (seq, time) = (header.seq, header.time);
         let effects = Effects::decode(payloads.effects)?;
         for (output, index) in effects.outputs.into_iter().zip(0..) {

@@ -141,7 +141,7 @@ fn every_changed_byte_of_the_marker_is_found() {
         let error = small().open(&path).unwrap_err();
         let expected = match at {
             0..12 => matches!(error.kind(), ErrorKind::Damaged { offset: 0, .. }),
-            12..16 => matches!(error.kind(), ErrorKind::NewerFormat { supported: 1, .. }),
+            12..16 => matches!(error.kind(), ErrorKind::NewerFormat { supported: 2, .. }),
             _ => matches!(error.kind(), ErrorKind::Damaged { .. }),
         };
         assert!(expected, "byte {at}: {error}");

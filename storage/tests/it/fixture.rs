@@ -1,8 +1,9 @@
-//! Databases of every format that was ever written still open. Fixtures are never deleted.
+//! Databases of every released format still open, and what is of format 1, from before the first
+//! release, is refused by name. Fixtures are never deleted.
 
 use std::path::Path;
 
-use continuant_storage::{LineageEntry, Store};
+use continuant_storage::{CapsuleReader, Error, ErrorKind, LineageEntry, Store, Until};
 use object::memory::Tree;
 use tempfile::TempDir;
 
@@ -13,7 +14,7 @@ fn fixture(name: &str) -> std::path::PathBuf {
 }
 
 /// Writes the content of a fixture: two objects with versions, refusals and a name each. Run with
-/// `WRITE_FIXTURE=format-N` when there is a new layout N of the log.
+/// `WRITE_FIXTURE=format-N` when there is a new format N.
 fn write(store: &Store) -> Vec<Author> {
     (1..3)
         .map(|seed| {
@@ -47,7 +48,7 @@ fn check(name: &str) {
     }
     let found = std::fs::read_to_string(fixture(&format!("{name}.heads"))).unwrap();
     assert_eq!(found.lines().collect::<Vec<_>>(), expected, "the heads that it was written with");
-    // The store continues in the present layout, and opens again.
+    // The store continues in the present format, and opens again.
     let author = write_more(&store);
     drop(store);
     let store = small().open(&path).unwrap();
@@ -64,7 +65,7 @@ fn write_more(store: &Store) -> Author {
 }
 
 #[test]
-fn databases_of_every_layout_open_and_go_on() {
+fn databases_of_every_format_open_and_go_on() {
     if let Some(name) = std::env::var_os("WRITE_FIXTURE") {
         let name = name.to_str().unwrap();
         let path = fixture(name);
@@ -76,6 +77,58 @@ fn databases_of_every_layout_open_and_go_on() {
         // The index is a cache; the log is the fixture.
         std::fs::remove_file(path.join("index.redb")).unwrap();
     }
-    check("format-1");
     check("format-2");
+}
+
+/// A format-1 thing is refused by its name, in words that say what to do.
+#[track_caller]
+fn check_old(refused: Result<impl Sized, Error>, what: &str) {
+    let error = refused.err().unwrap();
+    assert!(matches!(error.kind(), ErrorKind::OldFormat { found: 1, .. }), "{error}");
+    let words = "written in format 1, before the first release, which nothing reads any more: make";
+    assert!(error.to_string().contains(&format!("{words} the {what} anew")), "{error}");
+    assert_eq!(error.kind().name(), "old-format");
+    assert!(!error.kind().is_damaged());
+}
+
+#[test]
+fn a_database_of_format_1_is_refused_by_name_and_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    copy(&fixture("format-1"), &path);
+    std::fs::remove_file(path.join("backup.witness")).unwrap();
+    let files = || {
+        let log = std::fs::read_dir(path.join("log")).unwrap().count();
+        (std::fs::read_dir(&path).unwrap().count(), log)
+    };
+    let before = files();
+    check_old(small().open(&path), "database");
+    check_old(small().read_only(true).open(&path), "database");
+    check_old(small().repair(&path, None, |_, _| {}), "database");
+    // The log says it by itself.
+    std::fs::remove_file(path.join("continuant.db")).unwrap();
+    check_old(small().repair(&path, None, |_, _| {}), "database");
+    assert_eq!(files(), (before.0 - 1, before.1), "nothing was added");
+}
+
+#[test]
+fn a_backup_of_format_1_is_refused_by_name_and_left_alone() {
+    let directory = TempDir::new().unwrap();
+    let (backup, target) = (directory.path().join("backup"), directory.path().join("db"));
+    copy(&fixture("format-1"), &backup);
+    check_old(small().open(&backup), "database");
+    check_old(small().restore(&backup, &target, Until::End, |_, _| {}), "database");
+    assert!(!target.exists(), "nothing is restored");
+    let store = small().open(directory.path().join("other")).unwrap();
+    check_old(store.backup(&backup, |_, _| {}), "database");
+    // Its witness says it by itself.
+    std::fs::remove_file(backup.join("continuant.db")).unwrap();
+    assert!(small().is_backup(&backup).unwrap());
+    check_old(store.backup(&backup, |_, _| {}), "database");
+}
+
+#[test]
+fn a_capsule_of_format_1_is_refused_by_name() {
+    let capsule = std::fs::read(fixture("format-1.continuant")).unwrap();
+    check_old(CapsuleReader::new(&capsule[..]), "capsule");
 }

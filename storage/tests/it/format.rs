@@ -181,13 +181,12 @@ pub(crate) fn write_records(store: &Store, path: &Path) {
 
 /// Walks a segment by the tables; returns the kinds of its records.
 fn walk(segment: u64, bytes: &[u8], id: &[u8], last: &mut Vec<u8>) -> BTreeSet<u64> {
-    let layout = number(&bytes[8..12]);
     let (header, mut at) = fixed("Segment header", bytes);
-    assert_eq!((header["name"], number(header["version"])), (&b"CTNT-LOG"[..], layout));
+    assert_eq!((header["name"], number(header["version"])), (&b"CTNT-SEG"[..], 2));
     assert_eq!((number(header["number"]), header["id"]), (segment, id));
     assert_eq!(header["previous"], &last[..]);
-    assert_eq!(header["check"], blake3::derive_key("continuant 1 log segment", &bytes[..64]));
-    let key = blake3::derive_key("continuant 1 log frame", id);
+    assert_eq!(header["check"], blake3::derive_key("continuant 2 log segment", &bytes[..64]));
+    let key = blake3::derive_key("continuant 2 log frame", id);
     let (mut kinds, mut group) = (BTreeSet::new(), 0);
     while at < bytes.len() {
         let (frame, length) = fixed("Frame", &bytes[at..]);
@@ -217,36 +216,33 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
         let content = record["content"];
         let kind = number(record["kind"]);
         match kind {
-            4 | 7 => {
-                let version = conditional("Version in the first layout", content);
-                let commit = object::commit::Commit::decode(version["commit"]).unwrap();
-                let genesis = commit.header.seq == 0;
-                assert_eq!(number(version["has base"]) == 1, genesis);
-                assert_eq!(number(version["parent"]) == 0, genesis);
+            4 | 6 => version(content),
+            5 | 7 => {
+                let place = varints(content, if content[0] < 2 { 1 } else { 2 });
+                object::refusal::Refusal::decode(&content[place..]).unwrap();
             }
-            5 | 8 => drop(object::refusal::Refusal::decode(&content[8..]).unwrap()),
-            6 => assert!([&b"one"[..], b"object 1", b"object 2"].contains(&&content[32..])),
-            10 | 11 => version(content),
-            12 => {
-                let (rule, length) = fixed("Retention", content);
-                let found = (number(rule["rule"]), number(rule["value"]), content.len() - length);
-                assert!([(1, 3, 0), (2, 10_000, 32)].contains(&found), "{found:?}");
+            8 => {
+                let adoption = conditional("Adoption", content);
+                assert_eq!(varint(adoption["refusal count"]), 25);
+                assert_eq!(adoption["refusal hash"].len(), 32);
             }
-            9 => {
-                let (adoption, length) = fixed("Adoption", content);
-                assert_eq!((number(adoption["refusal count"]), length), (25, content.len()));
+            9 => assert_eq!(&content[32..], b"one"),
+            10 => {
+                let rule = conditional("Retention", content);
+                let found = ["rule", "value", "has object"].map(|name| number(rule[name]));
+                assert!([[1, 3, 0], [2, 10_000, 1]].contains(&found), "{found:?}");
             }
-            15 => {
+            13 => {
                 let (outbox, length) = fixed("Outbox", content);
                 let zero = number(outbox["at"]) == 0 && number(outbox["count"]) == 0;
                 assert!(number(outbox["is there"]) < 2 && zero);
                 assert_eq!(&content[length..], b"mail");
             }
-            17 => {
+            15 => {
                 let (moved, length) = fixed("Moved", content);
                 assert!(number(moved["moved"]) < 2 && length == content.len());
             }
-            16 => {
+            14 => {
                 let (loss, length) = fixed("Loss", content);
                 let name = |name: &str| number(loss[name]);
                 assert_eq!((length, name("time"), name("counted")), (content.len(), 7, 1));
@@ -254,8 +250,8 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
                 let counts = ["objects", "gone", "versions", "refusals"].map(name);
                 assert_eq!(counts, [1, 0, 1, 0]);
             }
-            13 => assert_eq!((content.len(), &content[32..64]), (96, &content[64..])),
-            14 => {
+            11 => assert_eq!((content.len(), &content[32..64]), (96, &content[64..])),
+            12 => {
                 let taken = conditional("Taken", content);
                 let (number, fate) = (number(taken["number"]), number(taken["fate"]));
                 assert_eq!(
@@ -302,21 +298,20 @@ fn version(content: &[u8]) {
 }
 
 /// Walks the segments of a database; returns the kinds of its records.
-fn walk_all(path: &Path, layout: u64) -> BTreeSet<u64> {
+fn walk_all(path: &Path) -> BTreeSet<u64> {
     let marker = fs::read(path.join("continuant.db")).unwrap();
     let (marker, length) = fixed("Marker", &marker);
-    assert_eq!((marker["name"], number(marker["format"])), (&b"CONTINUANTDB"[..], 1));
+    assert_eq!((marker["name"], number(marker["format"])), (&b"CONTINUANTDB"[..], 2));
     assert_eq!(length, 64);
-    let key = blake3::derive_key("continuant 1 log frame", marker["id"]);
+    let key = blake3::derive_key("continuant 2 log frame", marker["id"]);
     let mut last = blake3::keyed_hash(&key, b"").as_bytes().to_vec();
     let mut kinds = BTreeSet::new();
     let count = fs::read_dir(path.join("log")).unwrap().count() as u64;
     for segment in 1..=count {
         let bytes = fs::read(path.join(format!("log/{segment:08}.log"))).unwrap();
-        assert_eq!(number(&bytes[8..12]), layout);
         kinds.extend(walk(segment, &bytes, marker["id"], &mut last));
     }
-    assert!(count > 1 || layout == 1, "several segments");
+    assert!(count > 1, "several segments");
     kinds
 }
 
@@ -327,12 +322,8 @@ fn files_are_what_the_format_says() {
     written(&path);
     let bytes = fs::read(path.join("continuant.db")).unwrap();
     let (marker, _) = fixed("Marker", &bytes);
-    assert_eq!(marker["check"], blake3::derive_key("continuant 1 database marker", &bytes[..32]));
-    let mut kinds = walk_all(&path, 2);
-    let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/format-1");
-    kinds.extend(walk_all(&fixture, 1));
-    // Nothing writes the first layout any more, and the fixture has no import.
-    kinds.insert(7);
+    assert_eq!(marker["check"], blake3::derive_key("continuant 2 database marker", &bytes[..32]));
+    let kinds = walk_all(&path);
     let documented = table("Record kinds").into_iter().map(|(code, ..)| code.parse().unwrap());
     assert_eq!(kinds, documented.collect(), "there is a record of every kind");
 }
@@ -347,7 +338,7 @@ fn the_witness_of_a_backup_is_what_the_format_says() {
     let report = store.backup(&backup, |_, _| {}).unwrap();
     let bytes = fs::read(backup.join("backup.witness")).unwrap();
     let (witness, length) = fixed("Witness", &bytes);
-    assert_eq!((witness["name"], number(witness["version"])), (&b"CONTINUANTBK"[..], 1));
+    assert_eq!((witness["name"], number(witness["version"])), (&b"CONTINUANTBK"[..], 2));
     assert_eq!(length, bytes.len());
     assert_eq!(witness["id"], &fs::read(path.join("continuant.db")).unwrap()[16..32]);
     let end = number(witness["end"]);
@@ -358,7 +349,7 @@ fn the_witness_of_a_backup_is_what_the_format_says() {
     let log = fs::read(path.join(format!("log/{:08}.log", end >> 32))).unwrap();
     let last = &log[number(witness["last"]) as u32 as usize..];
     assert_eq!(witness["last check"], fixed("Frame", last).0["check"]);
-    let check = blake3::derive_key("continuant 1 backup witness", &bytes[..144]);
+    let check = blake3::derive_key("continuant 2 backup witness", &bytes[..144]);
     assert_eq!(witness["check"], check);
 }
 
@@ -377,8 +368,8 @@ fn packs_are_what_the_format_says() {
     drop(store);
     let marker = fs::read(path.join("continuant.db")).unwrap();
     let (id, mut kinds, mut trimmed) = (&marker[16..32], BTreeSet::new(), 0);
-    let key = blake3::derive_key("continuant 1 log pack", id);
-    let seal = blake3::derive_key("continuant 1 log frame", id);
+    let key = blake3::derive_key("continuant 2 log pack", id);
+    let seal = blake3::derive_key("continuant 2 log frame", id);
     let mut last = blake3::keyed_hash(&seal, b"").as_bytes().to_vec();
     for (segment, end) in plain {
         let pack = fs::read(path.join(format!("log/{segment:08}.pack"))).unwrap();
@@ -387,7 +378,7 @@ fn packs_are_what_the_format_says() {
             blake3::keyed_hash(&key, &covered)
         };
         let (header, start) = fixed("Pack", &pack);
-        assert_eq!((header["name"], number(header["version"])), (&b"CTNT-PAK"[..], 1));
+        assert_eq!((header["name"], number(header["version"])), (&b"CTNT-PAK"[..], 2));
         assert_eq!((number(header["number"]), header["id"]), (segment, id));
         assert_eq!(header["previous"], &last[..]);
         assert_eq!(header["check"], check(&[&pack[..64]]).as_bytes());
@@ -421,5 +412,5 @@ fn packs_are_what_the_format_says() {
             }
         }
     }
-    assert!(trimmed > 10 && kinds.is_superset(&BTreeSet::from([1, 2, 3, 5, 6, 10])), "{kinds:?}");
+    assert!(trimmed > 10 && kinds.is_superset(&BTreeSet::from([1, 2, 3, 4, 5, 9])), "{kinds:?}");
 }

@@ -126,7 +126,7 @@ fn check_version(store: &Store, id: ObjectId, object: &Modelled, seq: u64) {
     );
     assert_eq!(then.head.ledger.hash(), then.head.header.ledger);
     if let Some(next) = store.version(id, seq + 1).unwrap() {
-        assert_eq!(then.head.spine.next_jump(), Some(next.commit.header().jump));
+        assert_eq!(then.head.spine.next_jump(), next.commit.header().jump);
     }
 }
 

@@ -142,7 +142,7 @@ fn reads_or_is_pruned(store: &Store, id: ObjectId, from: u64) {
         };
         let (header, hash) = (stored.header(), stored.hash());
         assert_eq!(header.hash(), hash);
-        assert!(parent.is_none_or(|parent| parent == header.parent), "headers are chained");
+        assert!(parent.is_none() || parent == header.parent, "headers are chained");
         parent = Some(hash);
     }
     let headers = entries.iter().filter(|entry| matches!(entry, LineageEntry::Header(_))).count();

@@ -50,13 +50,13 @@ fn chain(rng: &mut StdRng) -> Vec<Header> {
     spine.push(first.hash());
     headers.push(first);
     for seq in 1..rng.random_range(2..80) {
-        let parent = headers[seq - 1].hash();
-        let jump = spine.next_jump().expect("a chain has a spine");
+        let parent = Some(headers[seq - 1].hash());
+        let jump = spine.next_jump();
         let made = Header {
             kind: Kind::Call,
             seq: seq as u64,
             time: Time::from_millis(rng.random()),
-            object: id,
+            object: Some(id),
             parent,
             jump,
             ..headers[seq - 1].clone()

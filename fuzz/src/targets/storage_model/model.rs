@@ -69,8 +69,8 @@ impl Object {
         })
     }
 
-    pub(crate) fn last_refusal(&self) -> RefusalHash {
-        self.refusals().next_back().map_or(RefusalHash::NONE, Refusal::hash)
+    pub(crate) fn last_refusal(&self) -> Option<RefusalHash> {
+        self.refusals().next_back().map(Refusal::hash)
     }
 
     /// The newest version that is not later than `time`.

@@ -7,7 +7,7 @@ use object::capsule::{Chain, HEAD, SectionKind};
 use object::commit::Commit;
 use object::credential::{Credential, Proof, PublicKey, SessionKey, batch_signed_bytes};
 use object::effects::{WakeChange, encode_globals};
-use object::hash::{BatchRoot, PolicyHash, VersionHash};
+use object::hash::{BatchRoot, VersionHash};
 use object::header::Header;
 use object::image::BaseImage;
 use object::input::{Input, Request};
@@ -42,8 +42,21 @@ pub(super) const TABLES: &[&str] = &[
 /// Samples of each structure.
 const ROUNDS: usize = 50;
 
-fn count(count: usize) -> Vec<u8> {
-    (count as u32).to_le_bytes().to_vec()
+fn count(mut count: usize) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while count >= 0x80 {
+        bytes.push(count as u8 | 0x80);
+        count >>= 7;
+    }
+    bytes.push(count as u8);
+    bytes
+}
+
+/// A hash behind the flag that says whether it is there, under the names of both.
+fn option<'a>(has: &'a str, name: &'a str, hash: Option<[u8; 32]>) -> Vec<(&'a str, Vec<u8>)> {
+    let mut fields = vec![(has, vec![u8::from(hash.is_some())])];
+    fields.extend(hash.map(|hash| (name, hash.to_vec())));
+    fields
 }
 
 fn number(number: u64) -> Vec<u8> {
@@ -60,8 +73,10 @@ fn version_header() {
     let mut source = Source::random();
     for _ in 0..ROUNDS {
         let header = samples::header(&mut source);
+        let flags = u8::from(header.wake.is_some()) + 2 * u8::from(header.refusals.is_some());
+        let version = |hash: Option<VersionHash>| hash.map_or([0; 32], |hash| hash.0).to_vec();
         let expected = vec![
-            ("version", vec![1, 0]),
+            ("version", vec![2, 0]),
             (
                 "kind",
                 vec![
@@ -81,19 +96,19 @@ fn version_header() {
                     .unwrap() as u8,
                 ],
             ),
-            ("zero", vec![0]),
+            ("flags", vec![flags]),
             ("instrumentation", header.instrumentation.to_le_bytes().to_vec()),
             ("seq", number(header.seq)),
             ("time", number(header.time.as_millis())),
-            ("wake", number(header.wake.unwrap_or(Time::MAX).as_millis())),
+            ("wake", number(header.wake.unwrap_or(Time::MIN).as_millis())),
             ("fuel", number(header.fuel)),
             ("memory bytes", number(header.memory_bytes)),
             ("refusal count", number(header.refusal_count)),
             ("page count", header.page_count.to_le_bytes().to_vec()),
             ("zero", vec![0; 4]),
-            ("object", header.object.0.to_vec()),
-            ("parent hash", header.parent.0.to_vec()),
-            ("jump hash", header.jump.0.to_vec()),
+            ("object", header.object.map_or([0; 32], |object| object.0).to_vec()),
+            ("parent hash", version(header.parent)),
+            ("jump hash", version(header.jump)),
             ("memory root", header.memory_root.0.to_vec()),
             ("globals hash", header.globals.0.to_vec()),
             ("code hash", header.code.0.to_vec()),
@@ -103,7 +118,7 @@ fn version_header() {
             ("effects hash", header.effects.0.to_vec()),
             ("admission hash", header.admission.0.to_vec()),
             ("ledger hash", header.ledger.0.to_vec()),
-            ("refusal hash", header.refusals.0.to_vec()),
+            ("refusal hash", header.refusals.map_or([0; 32], |hash| hash.0).to_vec()),
         ];
         check("Version header", &header.encode(), expected);
     }
@@ -115,7 +130,8 @@ fn the_fields_of_a_header_have_the_names_that_people_see() {
     let shown: Vec<&str> = header.fields().into_iter().map(|(name, _)| name).collect();
     let table = table("Version header");
     let names = table.rows.iter().map(|row| row[2].as_str());
-    let names: Vec<&str> = names.filter(|name| !["version", "zero"].contains(name)).collect();
+    let names: Vec<&str> =
+        names.filter(|name| !["version", "flags", "zero"].contains(name)).collect();
     assert_eq!(shown, names);
 }
 
@@ -146,8 +162,8 @@ fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
     let mut expected = vec![
         ("nonce", number(credential.nonce)),
         ("expires", number(credential.expires.as_millis())),
-        ("parent", credential.parent.unwrap_or(VersionHash::NONE).0.to_vec()),
     ];
+    expected.extend(option("has parent", "parent", credential.parent.map(|parent| parent.0)));
     if let Proof::Batch(place, _) = &credential.proof {
         expected.push(("leaf", place.index().to_le_bytes().to_vec()));
         expected.push(("leaves", place.count().to_le_bytes().to_vec()));
@@ -179,7 +195,7 @@ fn input() {
             1..4 => samples::batched(&mut source),
             _ => samples::input(&mut source),
         };
-        let mut expected = vec![("version", vec![1]), ("time", number(input.time.as_millis()))];
+        let mut expected = vec![("version", vec![2]), ("time", number(input.time.as_millis()))];
         match &input.request {
             Request::Create { salt, arguments } => {
                 expected.extend([("kind", vec![0]), ("salt", salt.to_vec())]);
@@ -235,18 +251,19 @@ fn input() {
     }
 }
 
-fn origin_fields(origin: &Origin) -> [(&'static str, Vec<u8>); 8] {
-    let first = origin.first_policy.unwrap_or(PolicyHash::NONE);
-    [
+fn origin_fields(origin: &Origin) -> Vec<(&'static str, Vec<u8>)> {
+    let mut fields = vec![
         ("sender", origin.sender.0.to_vec()),
         ("sender seq", number(origin.seq)),
         ("sender version", origin.version.0.to_vec()),
         ("sender code", origin.code.0.to_vec()),
         ("sender policy", origin.policy.0.to_vec()),
-        ("sender first policy", first.0.to_vec()),
-        ("sender index", origin.index.to_le_bytes().to_vec()),
-        ("fuel", number(origin.fuel)),
-    ]
+    ];
+    let first = origin.first_policy.map(|policy| policy.0);
+    fields.extend(option("has first policy", "sender first policy", first));
+    fields.push(("sender index", origin.index.to_le_bytes().to_vec()));
+    fields.push(("fuel", number(origin.fuel)));
+    fields
 }
 
 #[test]
@@ -262,18 +279,19 @@ fn signed_bytes() {
         // The request stands in the input between its time and its last byte.
         let encoded = input.encode();
         let request = &encoded[9..encoded.len() - 1];
-        let body_bytes = 32 + 8 + 8 + 32 + request.len();
+        let parent_bytes = if parent.is_some() { 33 } else { 1 };
+        let body_bytes = 32 + 8 + 8 + parent_bytes + request.len();
         let (head, body) = bytes.split_at(bytes.len() - body_bytes);
         let expected =
             line.replace("<body's bytes, decimal>", &body_bytes.to_string()).replace("<body>", "");
         assert_eq!(std::str::from_utf8(head).unwrap(), expected);
-        let expected = vec![
+        let mut expected = vec![
             ("object", object.0.to_vec()),
             ("nonce", number(nonce)),
             ("expires", number(expires.as_millis())),
-            ("parent", parent.unwrap_or(VersionHash::NONE).0.to_vec()),
-            ("request", request.to_vec()),
         ];
+        expected.extend(option("has parent", "parent", parent.map(|parent| parent.0)));
+        expected.push(("request", request.to_vec()));
         check("Signed bytes", body, expected);
     }
     let kind = line.split(' ').nth(2).unwrap();
@@ -317,7 +335,7 @@ fn session() {
         let expected = blake3::keyed_hash(&secret, &[head.as_bytes(), body].concat());
         let key = SessionKey::from_secret(&secret);
         assert_eq!(key.mac(&credential, object, &input.request), *expected.as_bytes());
-        assert_eq!(key.id().0, blake3::derive_key("continuant 1 session", &secret));
+        assert_eq!(key.id().0, blake3::derive_key("continuant 2 session", &secret));
     }
     let kind = line.split(' ').nth(2).unwrap();
     assert_eq!(line.split(' ').nth(1).unwrap(), kind.len().to_string());
@@ -327,13 +345,9 @@ fn session() {
 #[test]
 fn effects() {
     let mut source = Source::random();
-    for round in 0..2 * ROUNDS {
-        let effects = match round % 2 {
-            0 => samples::effects(&mut source),
-            _ => samples::sending(&mut source),
-        };
-        let version = if effects.messages.is_empty() { 1 } else { 2 };
-        let mut expected = vec![("version", vec![version])];
+    for _ in 0..2 * ROUNDS {
+        let effects = samples::effects(&mut source);
+        let mut expected = vec![("version", vec![2])];
         expected.extend(blob("result bytes", "result", &effects.result));
         match effects.wake {
             WakeChange::Keep => expected.push(("wake change", vec![0])),
@@ -347,9 +361,7 @@ fn effects() {
             expected.extend(blob("name bytes", "name", output.name.as_bytes()));
             expected.extend(blob("payload bytes", "payload", &output.payload));
         }
-        if version == 2 {
-            expected.push(("messages", count(effects.messages.len())));
-        }
+        expected.push(("messages", count(effects.messages.len())));
         for message in &effects.messages {
             expected.push(("to", message.to.0.to_vec()));
             expected.extend(blob("method bytes", "method", message.method.as_bytes()));
@@ -362,24 +374,18 @@ fn effects() {
 #[test]
 fn admission() {
     let mut source = Source::random();
-    for round in 0..2 * ROUNDS {
-        let admission = match round % 2 {
-            0 => samples::admission(&mut source),
-            _ => samples::migrated(&mut source),
-        };
-        let version = 1 + u8::from(!admission.migrated.is_empty());
-        let mut expected = vec![("version", vec![version])];
+    for _ in 0..2 * ROUNDS {
+        let admission = samples::admission(&mut source);
+        let mut expected = vec![("version", vec![2])];
         expected.push(("signers", count(admission.signers.len())));
         expected.extend(admission.signers.iter().map(|key| ("key", key.0.to_vec())));
         expected.push(("rules", count(admission.rules.len())));
         for rule in &admission.rules {
             expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
         }
-        if version == 2 {
-            expected.push(("new rules", count(admission.migrated.len())));
-            for rule in &admission.migrated {
-                expected.extend(blob("new rule bytes", "new rule", rule.as_bytes()));
-            }
+        expected.push(("new rules", count(admission.migrated.len())));
+        for rule in &admission.migrated {
+            expected.extend(blob("new rule bytes", "new rule", rule.as_bytes()));
         }
         check("Admission", &admission.encode(), expected);
     }
@@ -399,26 +405,6 @@ fn globals() {
 #[test]
 fn ledger_of_nonces() {
     let mut ledger = Ledger::default();
-    let mut expected = vec![("version", vec![1]), ("nonces", count(3))];
-    let mut keys = [key(1).public(), key(2).public(), key(3).public()];
-    keys.sort();
-    for (index, key) in keys.into_iter().enumerate() {
-        let (nonce, time) = (0x1122 + index as u64, 0x3344 + index as u64);
-        let recorded = ledger.nonces.recorded_in_first_form(
-            &[PublicKey(key.0)],
-            nonce,
-            Time::from_millis(time),
-        );
-        ledger.nonces = recorded.unwrap();
-        expected.push(("key", key.0.to_vec()));
-        expected.extend([("nonce", number(nonce)), ("moment", number(time))]);
-    }
-    check("Ledger", &ledger.encode(), expected);
-}
-
-#[test]
-fn ledger_of_nonces_with_floors() {
-    let mut ledger = Ledger::default();
     let many = NONCES_MAX as u64 + 1;
     let key = |index: u64| PublicKey(std::array::from_fn(|at| (index >> (8 * (at % 8))) as u8));
     let mut keys: Vec<PublicKey> = (0..many).map(key).collect();
@@ -428,7 +414,7 @@ fn ledger_of_nonces_with_floors() {
         let used = Used { nonce: 0x1122 + index, expires: Time::from_millis(0x3344 + index) };
         ledger.nonces.record(&[key], used, Time::from_millis(0x3344), &tracked);
     }
-    let mut expected = vec![("version", vec![4]), ("nonces", count(NONCES_MAX))];
+    let mut expected = vec![("version", vec![2]), ("nonces", count(NONCES_MAX))];
     // The key that is named keeps its room; the one that would go next is gone.
     for (index, key) in (0..).zip(&keys).filter(|(index, _)| *index != 1) {
         expected.push(("key", key.0.to_vec()));
@@ -454,7 +440,8 @@ fn ledger_of_the_past() {
     let input = Input { request, time: Time::from_millis(300), credential: None };
     ledger = ledger.next(&tracked, 7, &input, &[]);
     let first_bytes = u64::from_le_bytes(*signer.0.first_chunk().unwrap());
-    let mut expected = vec![("version", vec![2]), ("nonces", count(0)), ("actions", count(2))];
+    let mut expected = vec![("version", vec![2]), ("nonces", count(0))];
+    expected.extend([("floor", number(0)), ("named floor", number(0)), ("actions", count(2))]);
     for (action, counted, seq, time, recent) in [
         ("add", 1, 7, 300, vec![(300, 0)]),
         ("write", 2, 6, 200, vec![(100, 0), (200, first_bytes)]),
@@ -473,6 +460,7 @@ fn ledger_of_the_past() {
         });
         expected.extend(blob("recent bytes", "recent", &recent.collect::<Vec<_>>().concat()));
     }
+    expected.push(("sessions", count(0)));
     check("Ledger", &ledger.encode(), expected);
 }
 
@@ -502,17 +490,12 @@ fn ledger_of_sessions() {
     credential.put_in_session(last, object::hash::ObjectId([1; 32]), &request);
     let input = Input { request, time: Time::from_millis(610), credential: Some(credential) };
     ledger = ledger.next(&tracked, 7, &input, &keys);
-    // Lineages older than floors have this form.
-    let empty = Arc::new(Ledger::default());
-    let first = empty.nonces.recorded_in_first_form(&keys, 1, Time::from_millis(600)).unwrap();
-    let first = first.recorded_in_first_form(&keys[1..], 101, Time::from_millis(600)).unwrap();
-    let ledger = Ledger { nonces: first, ..Ledger::clone(&ledger) };
-    let mut expected = vec![("version", vec![3]), ("nonces", count(2))];
+    let mut expected = vec![("version", vec![2]), ("nonces", count(2))];
     for (key, nonce) in [(keys[0], 1), (keys[1], 101)] {
         expected.push(("key", key.0.to_vec()));
-        expected.extend([("nonce", number(nonce)), ("moment", number(600))]);
+        expected.extend([("nonce", number(nonce)), ("moment", number(700))]);
     }
-    expected.push(("actions", count(1)));
+    expected.extend([("floor", number(0)), ("named floor", number(0)), ("actions", count(1))]);
     expected.extend(blob("action bytes", "action", b"write"));
     expected.extend([("count", number(1)), ("seq", number(7)), ("last", number(610))]);
     expected.extend(blob("recent bytes", "recent", b""));
@@ -526,7 +509,7 @@ fn ledger_of_sessions() {
         expected.extend(blob("key bytes", "keys", &keys));
     }
     check("Ledger", &ledger.encode(), expected);
-    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
+    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), *ledger);
 }
 
 #[test]
@@ -536,14 +519,15 @@ fn refusal() {
         let refusal = samples::refusal(&mut source);
         let reason = samples::REASONS.iter().position(|reason| *reason == refusal.verdict.reason);
         let mut expected = vec![
-            ("version", vec![1]),
+            ("version", vec![2]),
             ("reason", vec![reason.unwrap() as u8]),
             ("seq", number(refusal.seq)),
             ("object", refusal.object.0.to_vec()),
             ("parent", refusal.parent.0.to_vec()),
-            ("previous", refusal.previous.0.to_vec()),
-            ("rules", count(refusal.verdict.rules.len())),
         ];
+        let previous = refusal.previous.map(|previous| previous.0);
+        expected.extend(option("has previous", "previous", previous));
+        expected.push(("rules", count(refusal.verdict.rules.len())));
         for rule in &refusal.verdict.rules {
             expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
         }
@@ -562,11 +546,14 @@ fn base_image() {
         memory[index * PAGE_BYTES..][..PAGE_BYTES].copy_from_slice(page);
     }
     let base = BaseImage::new(&memory, vec![3, 4]).unwrap();
-    let mut expected = vec![("version", vec![1]), ("memory bytes", number(memory.len() as u64))];
+    let mut expected = vec![("version", vec![2]), ("memory bytes", number(memory.len() as u64))];
     expected.extend(blob("globals bytes", "globals", &encode_globals(&[3, 4])));
     expected.push(("pages", count(2)));
     for (index, page) in &pages {
-        expected.extend([("page index", count(*index)), ("page", page.to_vec())]);
+        expected.extend([
+            ("page index", (*index as u32).to_le_bytes().to_vec()),
+            ("page", page.to_vec()),
+        ]);
     }
     check("Base image", &base.encode(), expected);
 }
@@ -578,7 +565,7 @@ fn policy() {
         let bytes = shop.definition.policy.encode();
         let [major, minor] = [&bytes[1..3], &bytes[3..5]];
         let mut expected = vec![
-            ("version", vec![1]),
+            ("version", vec![2]),
             ("language major", major.to_vec()),
             ("language minor", minor.to_vec()),
         ];
@@ -587,7 +574,7 @@ fn policy() {
         let guard = b"a module, or not";
         let guarded = Policy::parse(Law::from(text).guard(guard), &shop.definition.schema).unwrap();
         let mut with_guard = expected.clone();
-        with_guard[0] = ("version", vec![2]);
+        expected.extend(blob("guard bytes", "guard", b""));
         with_guard.extend(blob("guard bytes", "guard", guard));
         check("Policy", &bytes, expected);
         check("Policy", &guarded.encode(), with_guard);
@@ -597,14 +584,14 @@ fn policy() {
 
 #[test]
 fn capsule() {
-    let expected = vec![("name", b"CONTINUANT-CAP".to_vec()), ("version", vec![1, 0])];
+    let expected = vec![("name", b"CONTINUANT-CAP".to_vec()), ("version", vec![2, 0])];
     check("Capsule", &HEAD, expected);
     assert!(document().contains("that of the head's 16 bytes"));
 }
 
 #[test]
 fn section() {
-    const CONTEXT: &str = "continuant 1 capsule section";
+    const CONTEXT: &str = "continuant 2 capsule section";
     assert!(document().contains(&format!("BLAKE3 in the context `{CONTEXT}`")));
     let mut chain = Chain::new();
     let mut last = blake3::derive_key(CONTEXT, &HEAD);
@@ -612,7 +599,8 @@ fn section() {
         let (head, check_bytes) = chain.section(SectionKind::Policy, body);
         last = blake3::derive_key(CONTEXT, &[&last[..], &head, body].concat());
         let mut expected = vec![("kind", vec![1])];
-        expected.extend(blob("body bytes", "body", body));
+        expected.push(("body bytes", (body.len() as u32).to_le_bytes().to_vec()));
+        expected.push(("body", body.to_vec()));
         expected.push(("check", last.to_vec()));
         check("Section", &[&head[..], body, &check_bytes].concat(), expected);
     }

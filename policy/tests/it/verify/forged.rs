@@ -101,7 +101,7 @@ fn a_genesis_that_is_forged_is_refused() {
     check(
         0,
         |parts| parts.pages.push((1, [2; PAGE_BYTES])),
-        expect!["commit: at offset 4647 expected ascending pages below 4, found 1"],
+        expect!["commit: at offset 4622 expected ascending pages below 4, found 1"],
     );
     check(
         0,
@@ -121,7 +121,7 @@ fn a_genesis_that_is_forged_is_refused() {
     check(
         0,
         |parts| parts.header.memory_bytes = 3 * PAGE_BYTES as u64,
-        expect!["commit: at offset 547 expected ascending pages below 3, found 3"],
+        expect!["commit: at offset 522 expected ascending pages below 3, found 3"],
     );
     check(
         0,
@@ -232,7 +232,7 @@ fn a_call_with_a_forged_outcome_is_refused() {
     check(
         CALL,
         |parts| parts.header.memory_bytes = 3 * PAGE_BYTES as u64,
-        expect!["commit: at offset 4883 expected ascending pages below 3, found 5"],
+        expect!["commit: at offset 4807 expected ascending pages below 3, found 5"],
     );
     check(
         CALL,
@@ -397,12 +397,12 @@ fn a_refusal_that_is_forged_is_refused() {
     );
     check_refusal(
         POLICY,
-        |it| it.previous = RefusalHash([1; 32]),
+        |it| it.previous = Some(RefusalHash([1; 32])),
         expect!["refusal of version 4: expected one that follows, found another"],
     );
     check_refusal(
         NONCE,
-        |it| it.previous = RefusalHash::NONE,
+        |it| it.previous = None,
         expect!["refusal of version 4: expected one that follows, found another"],
     );
     check_refusal(

@@ -57,7 +57,7 @@ impl<'a> PackWriter<'a> {
             self.first = offset;
         }
         self.open.reserve(ENTRY_BYTES + body.len());
-        self.open.put_u32(offset).put_count(body.len());
+        self.open.put_u32(offset).put_u32(body.len() as u32);
         self.open.put(&self.seal.encode(header)).put(body);
         self.end = offset + frame::HEADER_BYTES as u32 + header.length;
         if self.open.len() >= FULL_BYTES { self.end_block() } else { Ok(()) }
@@ -97,7 +97,7 @@ impl<'a> PackWriter<'a> {
         let directory_bytes = self.blocks.len() * BLOCK_BYTES;
         assert_eq!(directory.len(), directory_bytes, "a block has its length in the directory");
         let mut footer = Vec::with_capacity(FOOTER_BYTES);
-        footer.put_u64(self.at).put_count(self.blocks.len()).put_u32(self.end);
+        footer.put_u64(self.at).put_u32(self.blocks.len() as u32).put_u32(self.end);
         let check = self.key.all(self.number, &[&footer, &directory]);
         footer.put(&check);
         assert_eq!(footer.len(), FOOTER_BYTES, "a pack's end has its length");

@@ -18,10 +18,9 @@ use object::hash::{BaseHash, CodeHash, Context, ObjectId, PolicyHash, RefusalHas
 use object::lineage::{Spine, jump_seq};
 use object::time::Time;
 
-use crate::error::position::Position;
-use crate::record::link::Link;
+use crate::record::link::{Link, RefusalLink};
+use crate::record::place::{PutPosition, position};
 use crate::record::retention::Retention;
-use crate::record::varint::{PutVarint, varint, varint_position};
 use crate::rows::row::Row;
 
 /// Bytes of a value's check.
@@ -69,7 +68,7 @@ impl Parts {
 
     /// Returns their key in the table, if no other parts are there already.
     pub(super) fn key(&self) -> PartsKey {
-        static CONTEXT: Context = Context::new("continuant 1 index parts");
+        static CONTEXT: Context = Context::new("continuant 2 index parts");
         let hash = CONTEXT.hasher().update(&self.encode()).finalize();
         *hash.as_bytes().first_chunk().expect("a hash is longer than a key")
     }
@@ -97,10 +96,8 @@ impl Parts {
 /// A row's bytes.
 pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
     let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-    let refusals = (row.refusal, row.refusal_position, row.refusal_count);
-    let is_refused = refusals != (RefusalHash::NONE, Position::NONE, 0);
     let flags = flag(row.wake.is_some(), HAS_WAKE)
-        | flag(is_refused, IS_REFUSED)
+        | flag(row.refusal.is_some(), IS_REFUSED)
         | flag(row.name.is_some(), IS_NAMED)
         | flag(row.retention.is_some(), HAS_RETENTION)
         | flag(row.upgraded, IS_UPGRADED)
@@ -112,18 +109,16 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
         bytes.put(&link.hash.0).put_position(link.position);
     }
     let (time, created) = (row.time.as_millis(), row.created.as_millis());
-    bytes.put_varint(time);
-    bytes.put_varint(time.wrapping_sub(created));
-    row.wake.iter().for_each(|wake| bytes.put_varint(wake.as_millis()));
-    bytes.put_position(row.ledger);
-    bytes.put_position(row.globals);
-    if is_refused {
-        bytes.put(&row.refusal.0).put_position(row.refusal_position);
-        bytes.put_varint(row.refusal_count);
+    bytes.put_varint(time).put_varint(time.wrapping_sub(created));
+    if let Some(wake) = row.wake {
+        bytes.put_varint(wake.as_millis());
+    }
+    bytes.put_position(row.ledger).put_position(row.globals);
+    if let Some(RefusalLink { hash, position }) = &row.refusal {
+        bytes.put(&hash.0).put_position(*position).put_varint(row.refusal_count);
     }
     if let Some(name) = &row.name {
-        bytes.put_varint(name.len() as u64);
-        bytes.put(name.as_bytes());
+        bytes.put_blob(name.as_bytes());
     }
     row.retention.iter().for_each(|retention| retention.put(&mut bytes));
     match parts {
@@ -148,39 +143,35 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
     let mut reader = Reader::new("index row", open(&id.0, value)?);
     let flags = reader.u8().ok()?;
     (flags & !FLAGS == 0).then_some(())?;
-    let mut seq = varint(&mut reader).ok()?;
+    let mut seq = reader.varint().ok()?;
     let mut links = Vec::new();
     loop {
         let hash = VersionHash(reader.array().ok()?);
-        links.push((seq, Link { hash, position: varint_position(&mut reader).ok()? }));
+        links.push((seq, Link { hash, position: position(&mut reader).ok()? }));
         if seq == 0 {
             break;
         }
         seq = jump_seq(seq);
     }
     let genesis = links.last()?.1.position;
-    let time = varint(&mut reader).ok()?;
-    let created = time.wrapping_sub(varint(&mut reader).ok()?);
+    let time = reader.varint().ok()?;
+    let created = time.wrapping_sub(reader.varint().ok()?);
     let wake = match flags & HAS_WAKE {
         0 => None,
-        _ => Some(Time::from_millis(varint(&mut reader).ok()?)),
+        _ => Some(Time::from_millis(reader.varint().ok()?)),
     };
-    let (ledger, globals) =
-        (varint_position(&mut reader).ok()?, varint_position(&mut reader).ok()?);
-    let (refusal, refusal_position, refusal_count) = match flags & IS_REFUSED {
-        0 => (RefusalHash::NONE, Position::NONE, 0),
-        _ => (
-            RefusalHash(reader.array().ok()?),
-            varint_position(&mut reader).ok()?,
-            varint(&mut reader).ok()?,
-        ),
+    let (ledger, globals) = (position(&mut reader).ok()?, position(&mut reader).ok()?);
+    let (refusal, refusal_count) = match flags & IS_REFUSED {
+        0 => (None, 0),
+        _ => {
+            let hash = RefusalHash(reader.array().ok()?);
+            let position = position(&mut reader).ok()?;
+            (Some(RefusalLink { hash, position }), reader.varint().ok()?)
+        }
     };
     let name = match flags & IS_NAMED {
         0 => None,
-        _ => {
-            let length = usize::try_from(varint(&mut reader).ok()?).ok()?;
-            Some(String::from_utf8(reader.bytes(length).ok()?.to_vec()).ok()?)
-        }
+        _ => Some(reader.text(usize::MAX).ok()?.to_string()),
     };
     let retention = match flags & HAS_RETENTION {
         0 => None,
@@ -205,7 +196,6 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
         ledger,
         globals,
         refusal,
-        refusal_position,
         refusal_count,
         name,
         moved: flags & IS_MOVED != 0,
@@ -229,7 +219,7 @@ pub(crate) fn open<'a>(key: &[u8], value: &'a [u8]) -> Option<&'a [u8]> {
 }
 
 fn check(key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
-    static CONTEXT: Context = Context::new("continuant 1 index row");
+    static CONTEXT: Context = Context::new("continuant 2 index row");
     let mut hasher = CONTEXT.hasher();
     hasher.update(&(key.len() as u64).to_le_bytes()).update(key).update(value);
     let hash = hasher.finalize();
@@ -239,6 +229,7 @@ fn check(key: &[u8], value: &[u8]) -> [u8; CHECK_BYTES] {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::error::position::Position;
     use crate::rows::index::sample::row;
 
     /// Rows with and without everything that they may have or not have.
@@ -247,9 +238,9 @@ mod tests {
         rows.push(Row { wake: Some(Time::MIN), ..row(2) });
         rows.push(Row { wake: Some(Time::MAX), ledger: Position::new(3, 96), ..row(5) });
         rows.push(Row { globals: Position::new(u32::MAX - 1, u32::MAX), ..row(6) });
-        let refusal = RefusalHash([9; 32]);
-        let refusal_position = Position::new(1, 96);
-        rows.push(Row { refusal, refusal_position, refusal_count: 7, ..row(7) });
+        let (hash, position) = (RefusalHash([9; 32]), Position::new(1, 96));
+        let refusal = Some(RefusalLink { hash, position });
+        rows.push(Row { refusal, refusal_count: 7, ..row(7) });
         rows.push(Row { name: Some("a name".to_string()), ..row(8) });
         rows.push(Row { retention: Some(Retention::Versions(5)), ..row(9) });
         rows.push(Row { upgraded: true, ..row(10) });

@@ -2,7 +2,7 @@
 //!
 //! This module does not know the tests.
 
-use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
+use object::hash::{BaseHash, CodeHash, PolicyHash, VersionHash};
 use object::lineage::{Spine, jump_seq};
 use object::time::Time;
 
@@ -33,8 +33,7 @@ pub(super) fn row(seq: u64) -> Row {
         upgraded: false,
         ledger: Position::NONE,
         globals: Position::NONE,
-        refusal: RefusalHash::NONE,
-        refusal_position: Position::NONE,
+        refusal: None,
         refusal_count: 0,
         name: None,
         moved: false,

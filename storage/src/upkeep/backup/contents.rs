@@ -50,7 +50,7 @@ impl Contents {
             match record? {
                 Record::Version(version) => {
                     self.version_count += 1;
-                    let header = Header::decode(version.header_bytes(frame.position)?)?;
+                    let header = Header::decode(version.header_bytes())?;
                     if version.staged == Staged::No {
                         self.object_count += u64::from(header.seq == 0);
                         at(header.time);
@@ -189,11 +189,6 @@ impl Plain<'_> {
                 let is_genesis = header.map_err(|error| placed(error.into(), frame))?.seq == 0;
                 contents.version_count += 1;
                 contents.object_count += u64::from(is_genesis && staged == Staged::No);
-            }
-            HeadKind::OldVersion => {
-                let body = Arc::from(self.bytes(at, (next - at) as usize)?);
-                let alone = Frame { position: frame, check: [0; 32], group: frame, body };
-                contents.records(&alone).map_err(|error| placed(error, frame))?;
             }
             HeadKind::Refusal => contents.refusal_count += 1,
             HeadKind::Adoption => contents.object_count += 1,

@@ -101,8 +101,8 @@ pub enum WitnessedBy {
     },
     /// The index of a database, which covers the log up to a place.
     Index(Position),
-    /// No evidence: it is a backup of a program that wrote no witness, and frames may be missing at
-    /// its end without a trace.
+    /// No evidence: the backup has lost its record, and frames may be missing at its end without a
+    /// trace.
     Nothing,
 }
 

@@ -125,7 +125,7 @@ fn has_all(segments: &Segments, tail: Tail) -> Result<bool> {
     if !(FIRST..=tail.end.segment()).all(|number| numbers.binary_search(&number).is_ok()) {
         return Ok(false);
     }
-    // An earlier program may have left one half written beside a whole witness.
+    // Damage may have cut one beside a whole witness.
     for (number, _) in segments.staged_files()? {
         segments.header(number)?;
     }

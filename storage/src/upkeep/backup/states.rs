@@ -83,10 +83,10 @@ impl States {
         if kept_from.is_none() && self.0.is_empty() {
             return Ok(None);
         }
-        let bytes = version.header_bytes(frame.position)?;
+        let bytes = version.header_bytes();
         let header = Header::decode(bytes)?;
         let hash = VersionHash::of(bytes);
-        let id = if header.seq == 0 { ObjectId::from(hash) } else { header.object };
+        let id = header.object_of(hash);
         if kept_from.is_none() && !self.0.contains_key(&id) {
             return Ok(None);
         }

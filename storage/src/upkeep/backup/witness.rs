@@ -8,9 +8,7 @@
 //!
 //! It is written when all that it states is durable, and before a new backup gets its marker: at
 //! the beginning it states that nothing is there, so that the directory is known as a backup. This
-//! module does not know what is done about a shorter log. A database may have an old witness, from
-//! when a program opened a backup for writing; its index shows that. Without the index it counts as
-//! a backup that goes on behind its recorded end, and restoring it makes a database of it again.
+//! module does not know what is done about a shorter log.
 //!
 //! Invariant: a backup has at least what its witness states, unless something was lost.
 
@@ -27,18 +25,14 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::Seal;
 use crate::log::scan;
 use crate::log::segment::{FIRST, Tail};
-use crate::rows::index::Index;
 
 use super::contents::Contents;
 
 const MAGIC: [u8; 12] = *b"CONTINUANTBK";
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
 const BYTES: usize = 176;
-const CONTEXT: &str = "continuant 1 backup witness";
+const CONTEXT: &str = "continuant 2 backup witness";
 const REMEDY: &str = "back up into it again; or remove the file: then nothing confirms its end";
-
-/// The stored form of a time that is not recorded.
-const UNKNOWN: Time = Time::MIN;
 
 /// The end of a backup, and how much of it was verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,9 +45,9 @@ pub(crate) struct Witness {
     pub(crate) contents: Contents,
     /// The segment that is verified next.
     pub(crate) next: u32,
-    /// The start of the pass of verifications that `next` belongs to.
+    /// The start of the pass of verifications that `next` belongs to, if it is known.
     pub(crate) begun: Option<Time>,
-    /// All was verified at this time or later.
+    /// The time at which, or later, all was verified, if it is known.
     pub(crate) verified: Option<Time>,
 }
 
@@ -70,21 +64,19 @@ impl Witness {
         read.map_err(|error| error.at(directory.path()))
     }
 
-    /// Reads the witness of a directory that is a backup, and not a database with one of earlier.
+    /// Reads the witness of a directory as [`read`](Witness::read) does; the error of a damaged
+    /// witness has the remedy.
     pub(crate) fn of_backup(directory: &Directory) -> Result<Option<Witness>> {
-        let witness = Witness::read(directory).map_err(|error| match error.kind() {
-            // The index does not show whether it is old.
+        Witness::read(directory).map_err(|error| match error.kind() {
             ErrorKind::Damaged { .. } => error.because(std::io::Error::other(REMEDY)),
             _ => error,
-        });
-        unless_old(witness?, directory.disk(), &directory.index())
+        })
     }
 
     /// Reads the witness that a backup has under its temporary name, if the witness is whole.
     pub(crate) fn staged_of_backup(directory: &Directory) -> Result<Option<Witness>> {
         let staged = staged(&**directory.disk(), &directory.witness(), Some(directory.id()));
-        let staged = staged.map_err(|error| error.at(directory.path()))?;
-        unless_old(staged, directory.disk(), &directory.index())
+        staged.map_err(|error| error.at(directory.path()))
     }
 
     /// Writes the witness in place of the former one.
@@ -113,13 +105,15 @@ impl Witness {
 
     fn encode(&self, id: DatabaseId) -> Vec<u8> {
         let Witness { time, tail, contents, next, begun, verified } = self;
+        let times = [time, begun, verified];
+        let flags = (0..3).map(|bit| u32::from(times[bit].is_some()) << bit).sum();
         let mut bytes = Vec::with_capacity(BYTES);
-        bytes.put(&MAGIC).put_u32(FORMAT).put(&id).put_time(time.unwrap_or(UNKNOWN));
+        bytes.put(&MAGIC).put_u32(FORMAT).put(&id).put_time(time.unwrap_or_default());
         bytes.put_u64(tail.end.0).put_u64(tail.last.0).put(&tail.check);
         bytes.put_u64(contents.frame_count).put_u64(contents.object_count);
         bytes.put_u64(contents.version_count).put_u64(contents.refusal_count);
-        bytes.put_u64(u64::from(*next)).put_time(begun.unwrap_or(UNKNOWN));
-        bytes.put_time(verified.unwrap_or(UNKNOWN));
+        bytes.put_u32(*next).put_u32(flags);
+        bytes.put_time(begun.unwrap_or_default()).put_time(verified.unwrap_or_default());
         let check = blake3::derive_key(CONTEXT, &bytes);
         bytes.put(&check);
         assert_eq!(bytes.len(), BYTES, "a witness has its length");
@@ -127,31 +121,20 @@ impl Witness {
     }
 }
 
-/// Returns a witness unless the index in a file covers more: then the directory was opened for
-/// writing since, and is no backup.
-fn unless_old(
-    witness: Option<Witness>,
-    disk: &Arc<dyn Disk>,
-    index: &Path,
-) -> Result<Option<Witness>> {
-    let Some(witness) = witness else { return Ok(None) };
-    let covered = Index::covered_in(disk, index)?;
-    let is_old = covered.is_some_and(|covered| covered.end > witness.tail.end);
-    Ok((!is_old).then_some(witness))
-}
-
 /// Returns whether the directory of the database with this id, if that is known, is a backup: it
-/// has a witness, staged or not, and no index that covers more.
+/// has a witness, staged or not.
 pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path, id: Option<DatabaseId>) -> Result<bool> {
-    let (witness, index) = (path.join(Directory::WITNESS), path.join(Directory::INDEX));
+    let witness = path.join(Directory::WITNESS);
     let found = match staged(&**disk, &witness, id) {
         Ok(None) => read(&**disk, &witness, id),
         staged => staged,
     };
     match found {
-        Ok(witness) => Ok(unless_old(witness, disk, &index)?.is_some()),
+        Ok(witness) => Ok(witness.is_some()),
         Err(error) => match error.kind() {
-            ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. } => Ok(true),
+            ErrorKind::Damaged { .. }
+            | ErrorKind::NewerFormat { .. }
+            | ErrorKind::OldFormat { .. } => Ok(true),
             _ => Err(error.at(path)),
         },
     }
@@ -184,11 +167,6 @@ fn read(disk: &dyn Disk, path: &Path, id: Option<DatabaseId>) -> Result<Option<W
     witness.map(Some)
 }
 
-/// Returns a stored time, if it is one.
-fn known(time: Time) -> Option<Time> {
-    Some(time).filter(|time| *time != UNKNOWN)
-}
-
 fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
     let name = Directory::WITNESS;
     let damaged = |offset, expected: &str, found: &dyn std::fmt::Display| {
@@ -203,8 +181,8 @@ fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
         return damaged(0, "the witness of a backup", &"other bytes");
     }
     let format = reader.u32()?;
-    if format > FORMAT {
-        return Err(ErrorKind::NewerFormat { found: format, supported: FORMAT }.into());
+    if let Some(error) = Error::of_format("backup", format, FORMAT) {
+        return Err(error);
     }
     if *check != blake3::derive_key(CONTEXT, head) {
         return damaged(0, "the bytes of its check", &"other bytes");
@@ -213,7 +191,7 @@ fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
     if id.is_some_and(|id| id != found) {
         return Err(ErrorKind::OtherDatabase { file: name.to_string() }.into());
     }
-    let time = known(reader.time()?);
+    let time = reader.time()?;
     let (end, last) = (Position(reader.u64()?), Position(reader.u64()?));
     let tail = Tail { end, last, check: reader.array()? };
     let contents = Contents {
@@ -227,8 +205,14 @@ fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
     if [frame_count, object_count, version_count, refusal_count].iter().any(|&it| it > end.0) {
         return damaged(96, "counts of what fits before the end", &"more");
     }
-    let next = u32::try_from(reader.u64()?).unwrap_or(FIRST);
-    let (begun, verified) = (known(reader.time()?), known(reader.time()?));
+    let (next, flags) = (reader.u32()?, reader.u32()?);
+    let times = [time, reader.time()?, reader.time()?];
+    let is_absent = |bit: usize| flags >> bit & 1 == 0;
+    if flags > 7 || (0..3).any(|bit| is_absent(bit) && times[bit] > Time::MIN) {
+        return damaged(124, "flags of the times that there are", &flags);
+    }
+    let time = |bit: usize| Some(times[bit]).filter(|_| !is_absent(bit));
+    let (time, begun, verified) = (time(0), time(1), time(2));
     Ok(Witness { time, tail, contents, next, begun, verified })
 }
 
@@ -242,8 +226,12 @@ mod tests {
         let contents =
             Contents { frame_count: 1, object_count: 2, version_count: 3, refusal_count: 4 };
         let at = |milliseconds| Some(Time::from_millis(milliseconds));
-        let (time, begun, verified) = (at(5), at(7), None);
+        let (time, begun, verified) = (at(5), at(7), at(8));
         let witness = Witness { time, tail, contents, next: 6, begun, verified };
+        for (time, begun, verified) in [(None, at(0), at(8)), (at(5), None, None)] {
+            let other = Witness { time, begun, verified, ..witness };
+            assert_eq!(decode(&other.encode([9; 16]), None).expect("it is whole"), other);
+        }
         let bytes = witness.encode([9; 16]);
         assert_eq!(decode(&bytes, Some([9; 16])).expect("it is whole"), witness);
         let other = decode(&bytes, Some([8; 16])).expect_err("it is of another database");

@@ -13,7 +13,6 @@ use std::ops::ControlFlow;
 use object::hash::ObjectId;
 use object::header::Header;
 
-use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::Frame;
 use crate::log::segment::Tail;
@@ -171,7 +170,7 @@ impl Newest {
         self.load.read.0 = (done + frame.body.len() as u64).min(all);
         for record in records(&frame.body).map_while(Result::ok) {
             match record {
-                Record::Version(version) => self.version(frame.position, version),
+                Record::Version(version) => self.version(version),
                 Record::Refusal(_, content) => {
                     // A record of an unread object shows that the object existed.
                     if let Ok((_, refusal)) = decode_refusal(content, frame.position)
@@ -186,9 +185,8 @@ impl Newest {
         }
     }
 
-    fn version(&mut self, at: Position, version: VersionBytes<'_>) {
-        let header = version.header_bytes(at).ok().and_then(|bytes| Header::decode(bytes).ok());
-        let Some(header) = header else { return };
+    fn version(&mut self, version: VersionBytes<'_>) {
+        let Ok(header) = Header::decode(version.header_bytes()) else { return };
         let id = header.object_id();
         if !self.load.has(&id.0) {
             return;

@@ -286,8 +286,7 @@ impl<'a> Walk<'a> {
         if !self.is_first {
             // Other objects' versions need not be decoded again, and the first pass has reported a
             // record without a header.
-            let bytes = version.header_bytes(self.at);
-            let header = bytes.and_then(|bytes| Ok(Header::decode(bytes)?));
+            let header = Header::decode(version.header_bytes());
             if !header.is_ok_and(|header| self.has(header.object_id())) {
                 return Ok(());
             }
@@ -328,7 +327,9 @@ impl<'a> Walk<'a> {
             Row::begin(&version)
         } else {
             let found = (header.parent, header.seq, header.refusals, header.refusal_count);
-            let end = |row: &Row| (row.head().hash, row.seq() + 1, row.refusal, row.refusal_count);
+            let end = |row: &Row| {
+                (Some(row.head().hash), row.seq() + 1, row.refusal_hash(), row.refusal_count)
+            };
             if !self.is_followed(staged, id, |row| end(row) == found) {
                 return Ok(());
             }
@@ -373,7 +374,8 @@ impl<'a> Walk<'a> {
         if !self.has(id) {
             return Ok(());
         }
-        let fits = |row: &Row| (row.head().hash, row.refusal) == (refusal.parent, refusal.previous);
+        let fits =
+            |row: &Row| (row.head().hash, row.refusal_hash()) == (refusal.parent, refusal.previous);
         if !self.is_followed(staged, id, fits) {
             return Ok(());
         }
@@ -384,7 +386,7 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
         };
-        let expected = (row.head().hash, row.refusal, row.refusal_position);
+        let expected = (row.head().hash, row.refusal_hash(), row.refusal_position());
         let found = (refusal.parent, refusal.previous, previous);
         row.refuse(&refusal, at);
         if expected != found {
@@ -400,9 +402,8 @@ impl<'a> Walk<'a> {
         let staged = self.take_staged(id);
         let row = staged.ok_or_else(|| damaged(at, "staged records of the object", id))?;
         let row = row.adopted(self.kept.objects.get(&id));
-        let expected = (row.head().position, row.refusal_position, row.refusal, row.refusal_count);
-        let found =
-            (adoption.head, adoption.refusal, adoption.refusal_hash, adoption.refusal_count);
+        let expected = (row.head().position, row.refusal, row.refusal_count);
+        let found = (adoption.head, adoption.refusal, adoption.refusal_count);
         self.put_row(Staged::No, id, row);
         match expected == found {
             true => Ok(()),
