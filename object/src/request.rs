@@ -164,8 +164,6 @@ impl Request {
 
     /// Returns the bytes that signatures over this request cover: DSSE's pre-authentication
     /// encoding of the object, the request, and the credential's nonce, expiry and parent.
-    ///
-    /// `object` is [`ObjectId::NONE`] for a creation.
     pub fn signed_bytes(
         &self,
         object: ObjectId,
