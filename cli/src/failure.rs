@@ -417,7 +417,7 @@ mod tests {
             (Stored::Unfinished { is_backup: true }, "unfinished", 5),
             (Stored::Occupied, "exists", 1),
             (Stored::NotItsBackup { found: text() }, "not-its-backup", 1),
-            (Stored::OldFormat { what, found: 1 }, "old-format", 1),
+            (Stored::OldFormat { found: 1 }, "old-format", 1),
             (Stored::NewerFormat { found: 3, supported: 2 }, "newer-format", 1),
             (Stored::IndexDamaged(text()), "damaged", 4),
             (Stored::MarkerLost { is_backup: true }, "no-marker", 4),

@@ -42,11 +42,13 @@ impl AncestryProof {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the first header that does not follow.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the first header that does not follow;
+    /// [`Decode`](crate::ErrorKind::Decode) for one that no bytes decode to.
     pub fn verify(&self, descendant: VersionHash, ancestor: VersionHash) -> Result<()> {
         let target = self.headers.last().map_or(0, |last| last.seq);
         let mut expected = (self.headers.first().map_or(0, |first| first.seq), descendant);
         for (index, header) in self.headers.iter().enumerate() {
+            header.validate()?;
             if (header.seq, header.hash()) != expected {
                 let found = format!("{} at seq {}", header.hash(), header.seq);
                 let wanted = format!("{} at seq {}", expected.1, expected.0);
@@ -58,10 +60,8 @@ impl AncestryProof {
                 }
                 let next = next_seq(header.seq, target);
                 let jumps = next == jump_seq(header.seq);
-                let Some(hash) = (if jumps { header.jump } else { header.parent }) else {
-                    return Err(Error::mismatch("ancestry", header.seq, "its parent", "none"));
-                };
-                expected = (next, hash);
+                let hash = if jumps { header.jump } else { header.parent };
+                expected = (next, hash.expect("all but a genesis have a parent and a jump"));
             } else {
                 expected.1 = header.hash();
             }

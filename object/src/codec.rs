@@ -124,6 +124,15 @@ impl<'a> Reader<'a> {
         self.flag()?.then(|| self.array()).transpose()
     }
 
+    /// Reads `N` bytes, which must be zero.
+    pub fn zeros<const N: usize>(&mut self) -> Result<()> {
+        let bytes: [u8; N] = self.array()?;
+        match bytes.iter().find(|&&byte| byte != 0) {
+            Some(byte) => Err(self.fail(N, "zero", byte)),
+            None => Ok(()),
+        }
+    }
+
     /// A count of things, each at least `each` bytes long, at most `max` of them.
     pub fn count(&mut self, max: usize, each: usize) -> Result<usize> {
         let start = self.offset;
@@ -226,8 +235,9 @@ pub trait Write {
 
     /// Appends bytes that may not be there, behind a byte that says whether they are.
     #[inline]
-    fn put_option(&mut self, bytes: Option<&[u8]>) -> &mut Self {
-        self.put_u8(u8::from(bytes.is_some())).put(bytes.unwrap_or_default())
+    fn put_option<const N: usize>(&mut self, bytes: Option<[u8; N]>) -> &mut Self {
+        self.put_u8(u8::from(bytes.is_some()));
+        self.put(bytes.as_ref().map_or(&[], |bytes| &bytes[..]))
     }
 
     /// Appends a count.
@@ -299,7 +309,7 @@ mod tests {
     fn every_option_has_one_encoding() {
         for value in [None, Some([0; 3]), Some([1, 2, 3])] {
             let mut bytes = Vec::new();
-            bytes.put_option(value.as_ref().map(|it| &it[..]));
+            bytes.put_option(value);
             let mut reader = Reader::new("test", &bytes);
             assert_eq!(reader.option().expect("an option"), value);
             reader.end().expect("and no more");

@@ -186,7 +186,7 @@ impl Head {
             page_count: outcome.page_count,
             object: Some(self.id),
             parent: Some(self.hash),
-            jump: self.spine.next_jump(),
+            jump: Some(self.next_jump()),
             memory_root: outcome.memory_root,
             globals: outcome.globals,
             input: InputHash::of(&payloads.input),
@@ -199,6 +199,11 @@ impl Head {
             policy: outcome.parts.policy,
         };
         (header, ledger)
+    }
+
+    /// Returns the hash of the version that the next version's jump names.
+    pub(crate) fn next_jump(&self) -> VersionHash {
+        self.spine.next_jump().expect("a head has a spine")
     }
 
     /// The next wake as a step finds it: a wake that runs is spent.

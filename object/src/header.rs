@@ -22,9 +22,6 @@ pub const HEADER_BYTES: usize = 480;
 /// The version of the layout.
 pub const HEADER_VERSION: u16 = 2;
 
-const HAS_WAKE: u8 = 1;
-const HAS_REFUSAL: u8 = 2;
-
 /// The kind of request that made a version.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 #[non_exhaustive]
@@ -157,17 +154,23 @@ pub struct Header {
     /// The hash of the head's ledger.
     pub ledger: LedgerHash,
     /// The last refusal on record before this version, if there is one.
+    ///
+    /// Invariant: there is one exactly when `refusal_count` is not 0.
     pub refusals: Option<RefusalHash>,
 }
 
 impl Header {
     /// The header's bytes.
+    ///
+    /// # Panics
+    ///
+    /// When a hash is there that the header's numbers deny, or the other way round; not for a
+    /// header that is [valid](Header::validate).
     pub fn encode(&self) -> [u8; HEADER_BYTES] {
+        assert!(self.has_its_hashes(), "a header has the hashes that its numbers say");
         let mut bytes = ArrayVec::<u8, HEADER_BYTES>::new();
-        let flag = |is: bool, flag: u8| if is { flag } else { 0 };
-        let flags =
-            flag(self.wake.is_some(), HAS_WAKE) | flag(self.refusals.is_some(), HAS_REFUSAL);
-        bytes.put_u16(HEADER_VERSION).put_u8(self.kind.code()).put_u8(flags);
+        bytes.put_u16(HEADER_VERSION).put_u8(self.kind.code());
+        bytes.put_u8(u8::from(self.wake.is_some()));
         bytes.put_u32(self.instrumentation).put_u64(self.seq).put_time(self.time);
         bytes.put_time(self.wake.unwrap_or_default()).put_u64(self.fuel);
         bytes.put_u64(self.memory_bytes);
@@ -180,9 +183,6 @@ impl Header {
 
     /// Every field's name and value, in the order of the layout, for people and comparisons.
     pub fn fields(&self) -> Vec<(&'static str, String)> {
-        fn shown(value: Option<impl ToString>) -> String {
-            value.map_or("none".to_string(), |value| value.to_string())
-        }
         vec![
             ("kind", self.kind.name().to_string()),
             ("instrumentation", self.instrumentation.to_string()),
@@ -207,6 +207,13 @@ impl Header {
             ("ledger hash", self.ledger.to_string()),
             ("refusal hash", shown(self.refusals)),
         ]
+    }
+
+    /// Returns whether object, parent and jump are there in all but version 0, and the hash of a
+    /// refusal behind one.
+    fn has_its_hashes(&self) -> bool {
+        let chained = [self.object.is_some(), self.parent.is_some(), self.jump.is_some()];
+        chained == [self.seq > 0; 3] && self.refusals.is_some() == (self.refusal_count > 0)
     }
 
     fn hashes(&self) -> [&[u8; 32]; 13] {
@@ -241,29 +248,25 @@ impl Header {
         }
         let code = reader.u8()?;
         let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 9", code))?;
-        let flags = reader.u8()?;
-        if flags > (HAS_WAKE | HAS_REFUSAL) {
-            return Err(reader.fail(1, "flags below 4", flags));
-        }
-        let (instrumentation, seq) = (reader.u32()?, reader.u64()?);
+        let has_wake = reader.flag()?;
+        let (instrumentation, seq, time) = (reader.u32()?, reader.u64()?, reader.time()?);
+        let wake = if_there(&mut reader, has_wake)?;
+        let (fuel, memory_bytes, refusal_count) = (reader.u64()?, reader.u64()?, reader.u64()?);
+        let page_count = reader.u32()?;
+        reader.zeros::<4>()?;
         let header = Header {
             kind,
             instrumentation,
             seq,
-            time: reader.time()?,
-            wake: option(&mut reader, flags & HAS_WAKE != 0)?
-                .map(|wake| Time::from_millis(u64::from_le_bytes(wake))),
-            fuel: reader.u64()?,
-            memory_bytes: reader.u64()?,
-            refusal_count: reader.u64()?,
-            page_count: {
-                let count = reader.u32()?;
-                option::<4>(&mut reader, false)?;
-                count
-            },
-            object: option(&mut reader, seq > 0)?.map(ObjectId),
-            parent: option(&mut reader, seq > 0)?.map(VersionHash),
-            jump: option(&mut reader, seq > 0)?.map(VersionHash),
+            time,
+            wake: wake.map(|wake| Time::from_millis(u64::from_le_bytes(wake))),
+            fuel,
+            memory_bytes,
+            refusal_count,
+            page_count,
+            object: if_there(&mut reader, seq > 0)?.map(ObjectId),
+            parent: if_there(&mut reader, seq > 0)?.map(VersionHash),
+            jump: if_there(&mut reader, seq > 0)?.map(VersionHash),
             memory_root: MemoryRoot(reader.array()?),
             globals: GlobalsHash(reader.array()?),
             code: CodeHash(reader.array()?),
@@ -273,15 +276,19 @@ impl Header {
             effects: EffectsHash(reader.array()?),
             admission: AdmissionHash(reader.array()?),
             ledger: LedgerHash(reader.array()?),
-            refusals: option(&mut reader, flags & HAS_REFUSAL != 0)?.map(RefusalHash),
+            refusals: if_there(&mut reader, refusal_count > 0)?.map(RefusalHash),
         };
         reader.end()?;
         header.validate()?;
         Ok(header)
     }
 
-    /// Checks the rules that a header obeys by itself, so that it equals its decoded bytes.
-    pub(crate) fn validate(&self) -> Result<()> {
+    /// Validates the rules that a header obeys by itself: one that does is what its bytes say.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode), as of the bytes that it would have.
+    pub fn validate(&self) -> Result<()> {
         let genesis = self.seq == 0;
         let fail = |offset, expected: &str, found: String| {
             Err(Error::decode("version header", offset, expected, found))
@@ -296,9 +303,10 @@ impl Header {
             let expected = "kind create or fork in version 0 and nowhere else";
             return fail(2, expected, self.kind.name().into());
         }
-        let absent = [self.object.is_none(), self.parent.is_none(), self.jump.is_none()];
-        if absent != [genesis; 3] {
-            return fail(64, "object, parent and jump in all but version 0", self.seq.to_string());
+        if !self.has_its_hashes() {
+            let expected = "object, parent and jump in all but version 0, a refusal if one counts";
+            let found = format!("other hashes in version {}", self.seq);
+            return fail(64, expected, found);
         }
         if jump_seq(self.seq) + 1 == self.seq && self.jump != self.parent {
             return fail(128, "the parent as jump", "another version".into());
@@ -328,12 +336,15 @@ impl Header {
     }
 }
 
-/// The next `N` bytes, if they are there; else they must be zero.
-fn option<const N: usize>(reader: &mut Reader<'_>, is_there: bool) -> Result<Option<[u8; N]>> {
-    let bytes = reader.array()?;
-    match bytes.iter().find(|&&byte| byte != 0) {
-        _ if is_there => Ok(Some(bytes)),
-        Some(byte) => Err(reader.fail(N, "zero", byte)),
-        None => Ok(None),
+/// Returns the text of a value, or `none`.
+pub(crate) fn shown(value: Option<impl ToString>) -> String {
+    value.map_or("none".to_string(), |value| value.to_string())
+}
+
+/// Returns the next `N` bytes, if they are there; else they must be zero.
+fn if_there<const N: usize>(reader: &mut Reader<'_>, is_there: bool) -> Result<Option<[u8; N]>> {
+    match is_there {
+        true => reader.array().map(Some),
+        false => reader.zeros::<N>().map(|()| None),
     }
 }

@@ -6,9 +6,8 @@
 use std::sync::Arc;
 
 use crate::error::{Error, Result};
-use crate::hash::{RefusalHash, VersionHash};
 use crate::head::Head;
-use crate::header::{Header, Kind};
+use crate::header::{Header, Kind, shown};
 use crate::refusal::Refusal;
 
 /// Headers verified up to the newest. Its nonces are not known.
@@ -20,8 +19,10 @@ impl Headers {
     ///
     /// # Errors
     ///
-    /// [`Mismatch`](crate::ErrorKind::Mismatch) when the header is no genesis.
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) when the header is no genesis;
+    /// [`Decode`](crate::ErrorKind::Decode) when no bytes decode to it.
     pub fn genesis(header: &Header) -> Result<Headers> {
+        header.validate()?;
         if !header.kind.is_genesis() || header.seq != 0 {
             return Err(Error::mismatch("kind", header.seq, "create or fork", header.kind.name()));
         }
@@ -48,9 +49,7 @@ impl Headers {
         let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
             Err(Error::mismatch(what, seq, expected.to_string(), found.to_string()))
         };
-        let shown =
-            |hash: Option<VersionHash>| hash.map_or("none".to_string(), |it| it.to_string());
-        let jump = head.spine.next_jump();
+        let jump = head.next_jump();
         if (header.seq, header.object) != (seq, Some(head.id)) {
             return wrong("object", &head.id, &header.object_id());
         }
@@ -60,8 +59,8 @@ impl Headers {
         if header.parent != Some(head.hash) {
             return wrong("parent", &head.hash, &shown(header.parent));
         }
-        if header.jump != jump {
-            return wrong("jump", &shown(jump), &shown(header.jump));
+        if header.jump != Some(jump) {
+            return wrong("jump", &jump, &shown(header.jump));
         }
         if header.time < head.header.time {
             return wrong(
@@ -89,7 +88,7 @@ impl Headers {
             return wrong("policy", &head.header.policy, &header.policy);
         }
         if (header.refusals, header.refusal_count) != (head.refusals, head.refusal_count) {
-            return wrong("refusals", &refusals(head.refusals), &refusals(header.refusals));
+            return wrong("refusals", &shown(head.refusals), &shown(header.refusals));
         }
         self.0.advance(header.clone(), Arc::default());
         Ok(())
@@ -104,15 +103,11 @@ impl Headers {
         let (head, seq) = (&self.0, self.0.header.seq + 1);
         let found = (refusal.object, refusal.seq, refusal.parent, refusal.previous);
         if found != (head.id, seq, head.hash, head.refusals) {
-            let expected = format!("one behind {} and {}", head.hash, refusals(head.refusals));
-            let found = format!("one behind {} and {}", refusal.parent, refusals(refusal.previous));
+            let expected = format!("one behind {} and {}", head.hash, shown(head.refusals));
+            let found = format!("one behind {} and {}", refusal.parent, shown(refusal.previous));
             return Err(Error::mismatch("refusal", seq, expected, found));
         }
         self.0.record(refusal);
         Ok(())
     }
-}
-
-fn refusals(last: Option<RefusalHash>) -> String {
-    last.map_or("none".to_string(), |last| last.to_string())
 }

@@ -117,7 +117,7 @@ fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
         Proof::Session { .. } => IN_SESSION,
     });
     bytes.put_u64(credential.nonce).put_time(credential.expires);
-    bytes.put_option(credential.parent.as_ref().map(|parent| &parent.0[..]));
+    bytes.put_option(credential.parent.map(|parent| parent.0));
     match &credential.proof {
         Proof::Signatures(_) => {}
         Proof::Batch(place, _) => place.encode_into(bytes),

@@ -42,7 +42,7 @@ pub const POLICY_BYTES_MAX: usize = 64 << 10;
 /// Bytes of a guard's module.
 pub const GUARD_BYTES_MAX: usize = 64 << 10;
 /// Bytes of an encoded policy.
-pub const POLICY_ENCODED_MAX: usize = POLICY_BYTES_MAX + GUARD_BYTES_MAX + 11;
+pub const POLICY_ENCODED_MAX: usize = POLICY_BYTES_MAX + GUARD_BYTES_MAX + 12;
 /// Bytes of an input's payload: a method's arguments, or a direct write's values together.
 pub const PAYLOAD_BYTES_MAX: usize = 1 << 20;
 /// Values that a payload consists of, those inside of others among them.

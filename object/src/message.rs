@@ -90,7 +90,7 @@ impl Origin {
     pub(crate) fn encode_into(&self, bytes: &mut impl Write) {
         bytes.put(&self.sender.0).put_u64(self.seq).put(&self.version.0);
         bytes.put(&self.code.0).put(&self.policy.0);
-        bytes.put_option(self.first_policy.as_ref().map(|policy| &policy.0[..]));
+        bytes.put_option(self.first_policy.map(|policy| policy.0));
         bytes.put_u32(self.index).put_u64(self.fuel);
     }
 

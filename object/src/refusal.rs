@@ -226,7 +226,7 @@ impl Refusal {
         let mut bytes = Vec::new();
         bytes.put_u8(REFUSAL_VERSION).put_u8(self.verdict.reason.code()).put_u64(self.seq);
         bytes.put(&self.object.0).put(&self.parent.0);
-        bytes.put_option(self.previous.as_ref().map(|previous| &previous.0[..]));
+        bytes.put_option(self.previous.map(|previous| previous.0));
         put_rules(&mut bytes, &self.verdict.rules);
         bytes.put_blob(self.verdict.detail.as_bytes()).put_blob(&self.input);
         bytes

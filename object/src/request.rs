@@ -188,7 +188,7 @@ impl Request {
     pub(crate) fn put_signed_body(&self, to: &mut impl Write, claims: Claims) {
         let Claims { object, nonce, expires, parent } = claims;
         to.put(&object.0).put_u64(nonce).put_time(expires);
-        to.put_option(parent.as_ref().map(|parent| &parent.0[..]));
+        to.put_option(parent.map(|parent| parent.0));
         self.encode_into(to);
     }
 

@@ -40,10 +40,13 @@ impl<'a> Law<'a> {
     }
 
     pub(crate) fn encode_in(&self, language: (u16, u16)) -> Vec<u8> {
-        let guard = self.guard.unwrap_or_default();
-        let mut bytes = Vec::with_capacity(self.text.len() + guard.len() + 11);
+        let guard_bytes = self.guard.map_or(0, <[u8]>::len);
+        let mut bytes = Vec::with_capacity(self.text.len() + guard_bytes + 12);
         bytes.put_u8(VERSION).put_u16(language.0).put_u16(language.1);
-        bytes.put_blob(self.text.as_bytes()).put_blob(guard);
+        bytes.put_blob(self.text.as_bytes()).put_u8(u8::from(self.guard.is_some()));
+        if let Some(guard) = self.guard {
+            bytes.put_blob(guard);
+        }
         bytes
     }
 }
@@ -71,7 +74,7 @@ pub(crate) fn decode(bytes: &[u8]) -> Result<(Law<'_>, (u16, u16))> {
         return Err(reader.fail(4, &expected, format!("{}.{}", language.0, language.1)));
     }
     let text = reader.text(POLICY_BYTES_MAX)?;
-    let guard = Some(reader.blob(GUARD_BYTES_MAX)?).filter(|guard| !guard.is_empty());
+    let guard = reader.flag()?.then(|| reader.blob(GUARD_BYTES_MAX)).transpose()?;
     reader.end()?;
     Ok((Law { text, guard }, language))
 }

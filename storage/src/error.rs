@@ -104,10 +104,9 @@ pub enum ErrorKind {
         /// The sign of it.
         found: String,
     },
-    /// The bytes are of a format from before the first release, which nothing reads any more.
+    /// The database, backup or capsule is of a format from before the first release, which nothing
+    /// reads any more.
     OldFormat {
-        /// The thing to make anew, such as `database`.
-        what: &'static str,
         /// The format that it is of.
         found: u32,
     },
@@ -303,6 +302,11 @@ impl Error {
         matches!(self.kind(), ErrorKind::Damaged { .. } | ErrorKind::OtherDatabase { .. })
     }
 
+    /// Returns whether a file is of another format.
+    pub(crate) fn is_of_format(&self) -> bool {
+        matches!(self.kind(), ErrorKind::OldFormat { .. } | ErrorKind::NewerFormat { .. })
+    }
+
     /// Returns whether the host, or a limit of this process, had no resources: no disk failed.
     pub(crate) fn is_of_resources(&self) -> bool {
         matches!(self.kind(), ErrorKind::NoResources { .. })
@@ -364,13 +368,18 @@ impl Error {
         ErrorKind::Damaged { file, offset, expected, found }.into()
     }
 
-    /// Returns the error for the format that `what` says it has, unless that is `supported`: 1 is
-    /// from before the first release.
-    pub(crate) fn of_format(what: &'static str, found: u32, supported: u32) -> Option<Error> {
+    /// Validates the format that `file` says at `offset` that it has. Format 1 is from before the
+    /// first release.
+    pub(crate) fn validate_format(
+        file: impl fmt::Display,
+        offset: u64,
+        (found, supported): (u32, u32),
+    ) -> Result<()> {
         match found {
-            1 => Some(ErrorKind::OldFormat { what, found }.into()),
-            _ if found > supported => Some(ErrorKind::NewerFormat { found, supported }.into()),
-            _ => None,
+            _ if found == supported => Ok(()),
+            1 => Err(ErrorKind::OldFormat { found }.into()),
+            _ if found > supported => Err(ErrorKind::NewerFormat { found, supported }.into()),
+            _ => Err(Error::damaged(file, offset, format!("format {supported}"), found)),
         }
     }
 
@@ -487,10 +496,10 @@ impl ErrorKind {
 
     fn fmt_format(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            ErrorKind::OldFormat { what, found } => write!(
+            ErrorKind::OldFormat { found } => write!(
                 f,
                 "written in format {found}, before the first release, which nothing reads any \
-                 more: make the {what} anew"
+                 more: make it anew"
             ),
             ErrorKind::NewerFormat { found, supported } => {
                 write!(f, "format {found} is newer than {supported}, the newest known here")

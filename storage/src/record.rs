@@ -22,12 +22,12 @@ use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, HASH_BYTES, ObjectId, PolicyHash, RefusalHash};
 use object::refusal::Refusal;
 
-use crate::error::Result;
 use crate::error::position::Position;
+use crate::error::{Error, Result};
 use crate::record::event::Event;
 use crate::record::link::RefusalLink;
 use crate::record::page::PageChange;
-use crate::record::place::{PutPosition, position};
+use crate::record::place::{PutPosition, position, position_in};
 use crate::record::version::{Left, Notes, Staged, VersionBytes, VersionRecord};
 
 /// Bytes of a record before its content.
@@ -215,12 +215,13 @@ impl Body {
 
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
         assert_ne!(adoption.head, Position::NONE, "an object has a newest version");
+        let is_refused = adoption.refusal.is_some();
+        assert_eq!(is_refused, adoption.refusal_count > 0, "the last refusal is one that counts");
         self.record(ADOPTION, |to| {
             to.put(&adoption.object.0).put_position(adoption.head);
             to.put_varint(adoption.refusal_count);
-            to.put_option(adoption.refusal.as_ref().map(|link| &link.hash.0[..]));
             if let Some(link) = adoption.refusal {
-                to.put_position(link.position);
+                to.put(&link.hash.0).put_position(link.position);
             }
         });
     }
@@ -236,7 +237,7 @@ fn version_tag(staged: Staged) -> u8 {
 /// A refusal's record: the position of the one before, and the refusal.
 pub(crate) fn decode_refusal(content: &[u8], frame: Position) -> Result<(Position, Refusal)> {
     let mut reader = Reader::new("refusal record", content);
-    let previous = position(&mut reader)?.within(frame);
+    let previous = position_in(&mut reader, frame)?;
     Ok((previous, Refusal::decode(reader.bytes(reader.left())?)?))
 }
 
@@ -267,27 +268,36 @@ pub(crate) fn raw_records(body: &[u8]) -> impl Iterator<Item = Result<(&[u8], Re
     })
 }
 
+/// Reads the content of an adoption, whose frame has no staged record.
+fn adoption(mut fields: Reader<'_>) -> Result<Adoption> {
+    let place = |fields: &mut Reader<'_>| match position(fields)? {
+        Position::NONE => Err(Error::from(fields.fail(0, "the place of a record", "none"))),
+        place => Ok(place),
+    };
+    let (object, head) = (ObjectId(fields.array()?), place(&mut fields)?);
+    let refusal_count = fields.varint()?;
+    let refusal = match refusal_count {
+        0 => None,
+        _ => {
+            Some(RefusalLink { hash: RefusalHash(fields.array()?), position: place(&mut fields)? })
+        }
+    };
+    fields.end()?;
+    Ok(Adoption { object, head, refusal_count, refusal })
+}
+
 fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
     let tag = reader.u8()?;
     let length = reader.count_u32(u32::MAX as usize, 1)?;
     let content = reader.bytes(length)?;
-    let mut fields = Reader::new("record", content);
+    let fields = Reader::new("record", content);
     Ok(match tag {
         CODE | POLICY | BASE => Record::Blob(BlobRecord { tag, bytes: content }),
         VERSION => Record::Version(VersionBytes { staged: Staged::No, content }),
         STAGED_VERSION => Record::Version(VersionBytes { staged: Staged::Yes, content }),
         REFUSAL => Record::Refusal(Staged::No, content),
         STAGED_REFUSAL => Record::Refusal(Staged::Yes, content),
-        ADOPTION => {
-            let object = ObjectId(fields.array()?);
-            let (head, refusal_count) = (position(&mut fields)?, fields.varint()?);
-            let refusal = match fields.option()?.map(RefusalHash) {
-                Some(hash) => Some(RefusalLink { hash, position: position(&mut fields)? }),
-                None => None,
-            };
-            fields.end()?;
-            Record::Adoption(Adoption { object, head, refusal_count, refusal })
-        }
+        ADOPTION => Record::Adoption(adoption(fields)?),
         other => match Event::read(other, fields)? {
             Some(event) => Record::Event(event),
             None => {
@@ -296,4 +306,51 @@ fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
             }
         },
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(content: &[u8]) -> Result<Adoption> {
+        let mut body = Body::default();
+        body.record(ADOPTION, |to| to.extend_from_slice(content));
+        match records(&body.0).next().expect("a record")? {
+            Record::Adoption(adoption) => Ok(adoption),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn an_adoption_has_the_last_refusal_exactly_when_one_counts() {
+        let (object, head) = (ObjectId([1; 32]), Position::new(2, 96));
+        let refusal = RefusalLink { hash: RefusalHash([0; 32]), position: Position::new(3, 96) };
+        for (refusal_count, refusal) in [(0, None), (1, Some(refusal)), (300, Some(refusal))] {
+            let adoption = Adoption { object, head, refusal_count, refusal };
+            let mut body = Body::default();
+            body.adoption(adoption);
+            let content = &body.0[HEAD_BYTES..];
+            assert_eq!(read(content).expect("an adoption"), adoption);
+            for end in 0..content.len() {
+                read(&content[..end]).expect_err("it is cut");
+            }
+            read(&[content, &[0]].concat()).expect_err("it is longer");
+        }
+    }
+
+    #[test]
+    fn an_adoption_names_frames_before_its_own() {
+        let content = |head: Position, refusal: Position| {
+            let mut content = Vec::new();
+            content.put(&[1; 32]).put_position(head).put_varint(1);
+            content.put(&[2; 32]).put_position(refusal);
+            content
+        };
+        let there = Position::new(1, 96);
+        read(&content(there, there)).expect("an adoption");
+        for wrong in [Position::NONE, Position::HERE] {
+            read(&content(wrong, there)).expect_err("no version is there");
+            read(&content(there, wrong)).expect_err("no refusal is there");
+        }
+    }
 }

@@ -68,6 +68,7 @@ fn what_is_of_format_1() {
         "list --db old",
         "check --db old",
         "check --repair --db old",
+        "check --repair --db kept",
         "outbox --db old",
         "--json restore kept --db new",
         "backup kept",

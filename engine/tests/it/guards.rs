@@ -299,6 +299,20 @@ fn what_is_no_guard_is_told_before_it_is_posted() {
     }
     assert_eq!(db.objects().count(), 1);
     assert_eq!(db.info(id).unwrap().refusal_count, 0);
+    // No bytes are not taken for no guard where the policy without one is known already.
+    let plain = Code::wasm(ledger()).unwrap().policy(AMENDABLE);
+    let id = db.create(plain.clone()).unwrap();
+    let empty = Law::from(AMENDABLE).guard(b"");
+    let upgrade = continuant::Upgrade::wasm(ledger()).unwrap().policy(empty);
+    for refused in [
+        db.create(plain.guard(vec![])).map(drop),
+        db.amend(id, empty).signed(&key(1)).wait().map(drop),
+        db.upgrade(id, &upgrade).signed(&key(1)).wait().map(drop),
+    ] {
+        let error = refused.unwrap_err();
+        assert!(error.to_string().contains("a module of 1 to"), "{error}");
+    }
+    assert_eq!(db.objects().count(), 2);
     // Nor is a guard the code of an object.
     assert!(Code::wasm(balanced()).is_err());
 }

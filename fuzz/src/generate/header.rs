@@ -28,6 +28,7 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
     let genesis = kind == Kind::Create;
     let seq = if genesis { 0 } else { number(rng).clamp(1, SEQ_MAX) };
     let parent = (!genesis).then(|| VersionHash(rng.random()));
+    let refusal_count = number(rng).min(SEQ_MAX);
     let jump = match jump_seq(seq) + 1 == seq {
         true => parent,
         false => parent.map(|_| VersionHash(rng.random())),
@@ -40,7 +41,7 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
         wake: rng.random_bool(0.5).then(|| Time::from_millis(number(rng))),
         fuel: number(rng),
         memory_bytes: rng.random_range(0..=1 << 19) * 4096,
-        refusal_count: number(rng).min(SEQ_MAX),
+        refusal_count,
         page_count: number(rng) as u32,
         object: parent.map(|_| ObjectId(rng.random())),
         parent,
@@ -54,7 +55,7 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
         effects: EffectsHash(rng.random()),
         admission: AdmissionHash(rng.random()),
         ledger: LedgerHash(rng.random()),
-        refusals: rng.random_bool(0.5).then(|| RefusalHash(rng.random())),
+        refusals: (refusal_count > 0).then(|| RefusalHash(rng.random())),
     }
 }
 

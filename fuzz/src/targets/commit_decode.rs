@@ -73,7 +73,15 @@ fn says(rng: &mut StdRng) -> Outcome {
     if rng.random_bool(0.8) {
         header::put_extremes(rng, &mut input);
     }
-    let is_kept = Input::decode(&input.encode()).as_ref() == Ok(&input);
+    // A header without the hashes that its numbers say has no encoding.
+    let has_bytes = match &input.request {
+        Request::Fork { of, .. } => {
+            let chained = [of.object.is_some(), of.parent.is_some(), of.jump.is_some()];
+            chained == [of.seq > 0; 3] && of.refusals.is_some() == (of.refusal_count > 0)
+        }
+        _ => true,
+    };
+    let is_kept = has_bytes && Input::decode(&input.encode()).as_ref() == Ok(&input);
     let problem = input.validate().err().map(|error| error.to_string());
     equal("whether an input is what its bytes say", &is_kept, &problem.is_none())
         .map_err(|it| format!("{it}: {problem:?} of {input:?}"))

@@ -3,6 +3,7 @@
 use object::ancestry::AncestryProof;
 use object::hash::{ObjectId, VersionHash};
 use object::header::{Header, Kind};
+use object::headers::Headers;
 use object::lineage::{Spine, jump_seq, next_seq};
 
 use crate::samples;
@@ -124,10 +125,19 @@ fn hostile_headers_never_panic() {
             }
             headers.push(header);
         }
-        let start = headers.first().map_or(VersionHash([0; 32]), Header::hash);
-        let end = headers.last().map_or(VersionHash([0; 32]), Header::hash);
+        let is_valid = |header: &&Header| header.validate().is_ok();
+        let hash = |header: Option<&Header>| {
+            header.filter(is_valid).map_or(VersionHash([0; 32]), Header::hash)
+        };
+        let (start, end) = (hash(headers.first()), hash(headers.last()));
         let proof = AncestryProof { headers };
-        assert_eq!(proof.verify(start, end).is_ok(), proof.headers.len() == 1);
+        let is_whole = proof.headers.len() == 1 && proof.headers.iter().all(|it| is_valid(&it));
+        assert_eq!(proof.verify(start, end).is_ok(), is_whole);
+        for header in &proof.headers {
+            let is_genesis = header.seq == 0 && header.kind.is_genesis();
+            let expected = is_genesis && is_valid(&header);
+            assert_eq!(Headers::genesis(header).is_ok(), expected);
+        }
     }
 }
 

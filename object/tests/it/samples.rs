@@ -85,6 +85,7 @@ pub(crate) fn header(source: &mut Source) -> Header {
         _ if jump_seq(seq) + 1 == seq => parent,
         _ => Some(VersionHash(array(source))),
     };
+    let refusal_count = if source.below(2) == 0 { 0 } else { number(source) % SEQ_MAX };
     Header {
         kind,
         instrumentation: source.bits() as u32,
@@ -93,7 +94,7 @@ pub(crate) fn header(source: &mut Source) -> Header {
         wake: (source.below(2) == 0).then(|| time(source)),
         fuel: number(source),
         memory_bytes: (number(source) % MEMORY_BYTES_MAX).next_multiple_of(PAGE_BYTES as u64),
-        refusal_count: number(source) % SEQ_MAX,
+        refusal_count,
         page_count: source.bits() as u32,
         object: (!genesis).then(|| ObjectId(array(source))),
         parent,
@@ -107,7 +108,7 @@ pub(crate) fn header(source: &mut Source) -> Header {
         effects: EffectsHash(array(source)),
         admission: AdmissionHash(array(source)),
         ledger: LedgerHash(array(source)),
-        refusals: (source.below(2) == 0).then(|| RefusalHash(array(source))),
+        refusals: (refusal_count > 0).then(|| RefusalHash(array(source))),
     }
 }
 

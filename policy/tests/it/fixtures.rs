@@ -97,7 +97,7 @@ fn the_capsule_of_version_2_verifies() {
         );
         expect![[r#"
             object 4b6a79cdada41e1d8ed1fa7af72c52418dc998fe1a1e7beec2eb11f914265c7a
-            version 5 80d9474b54b095d8aeffb8a86edbdae57328e9037cd762547a1f7184406b50d9
+            version 5 065c686ff615684f20ed9a9a2955692c463f9aac42c359345df09d76535c8c18
             refusals 4
             state {"count":14,
               "locked":true,
@@ -147,7 +147,7 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object 4b6a79cdada41e1d8ed1fa7af72c52418dc998fe1a1e7beec2eb11f914265c7a
-            version 3 623c5c9cf7a33f76905757d88982a25417a294cf8d65f242f85a7e27104c338b
+            version 3 bba68ce831d5d856d86048ee5ab98612ddb9ede3298855565432add00c8cdbae
             refusals 1
         "#]]
         .assert_eq(&found);
@@ -166,7 +166,7 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object 027e3ab4e9e19cae97cef93f3b714fb6e8bf83166a30cf72408e7d2f5f0130c1
-            version 5 ce5d9826cdc6c3632fac63b40ef922326d3bb7422223f6f270352321dd0acd55
+            version 5 fcb19b55affd000b8496568195bfe25499a1bc5bad2363a9e034ed91a849fc34
             refusals 5
         "#]]
         .assert_eq(&found);
@@ -185,7 +185,7 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object 8fa696ee8e8206cbab09a7c8ae49cb0747388f8bb8b6eda9715785232cd0b7f6
-            version 3 418c2dba30f9eddab7a29393928273f1bba1b6306512486e79f746bfd1363d2f
+            version 3 2a665903a92aa72481cf4cfefc9b9157aa8b5df99e3a52fcd48396caa8a3b21a
             refusals 3
         "#]]
         .assert_eq(&found);

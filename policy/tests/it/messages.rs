@@ -87,9 +87,4 @@ fn effects_have_messages_within_their_limits() {
     assert!(holds(with(vec![message(EFFECTS_BYTES_MAX - 1)])));
     assert!(!holds(with(vec![message(EFFECTS_BYTES_MAX)])));
     assert!(!holds(with(vec![message(EFFECTS_BYTES_MAX / 2); 2])), "together");
-    // Effects without messages are of version 1, and only that.
-    let mut bytes = with(vec![]).encode();
-    bytes[0] = 2;
-    bytes.extend_from_slice(&[0; 4]);
-    assert!(Effects::decode(&bytes).is_err());
 }

@@ -684,9 +684,7 @@ fn decode(bytes: &[u8]) -> Result<DatabaseId> {
     reader.bytes(MARKER_MAGIC.len())?;
     let format = reader.u32()?;
     // Another format may have another check; its number is believed.
-    if let Some(error) = Error::of_format("database", format, FORMAT) {
-        return Err(error);
-    }
+    Error::validate_format(MARKER, 12, (format, FORMAT))?;
     if *check != blake3::derive_key(CONTEXT, head) {
         return Err(damaged(0, "the bytes of its check", &"other bytes"));
     }

@@ -154,7 +154,7 @@ mod tests {
             (Kind::Unfinished { is_backup: true }, "unfinished", "n"),
             (Kind::Occupied, "exists", ""),
             (Kind::NotItsBackup { found: text() }, "not-its-backup", ""),
-            (Kind::OldFormat { what: "database", found: 1 }, "old-format", ""),
+            (Kind::OldFormat { found: 1 }, "old-format", ""),
             (Kind::NewerFormat { found: 3, supported: 2 }, "newer-format", ""),
             (damaged, "damaged", "d"),
             (Kind::IndexDamaged(text()), "damaged", "d"),

@@ -28,6 +28,11 @@ impl Position {
     pub(crate) fn within(self, frame: Position) -> Position {
         if self == Position::HERE { frame } else { self }
     }
+
+    /// The position, as it is written in the frame at `frame`: the reverse of `within`.
+    pub(crate) fn noted_in(self, frame: Position) -> Position {
+        if self == frame { Position::HERE } else { self }
+    }
 }
 
 impl std::fmt::Display for Position {

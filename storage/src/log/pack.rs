@@ -139,9 +139,7 @@ impl Pack {
             return Err(damaged(0, "a pack of a log"));
         }
         let version = reader.u32()?;
-        if let Some(error) = Error::of_format("database", version, VERSION) {
-            return Err(error);
-        }
+        Error::validate_format(file_name(number), 8, (version, VERSION))?;
         if *check != key.all(number, &[head]) {
             let other: DatabaseId = head[16..32].try_into().expect("sixteen bytes");
             if *check == Key::new(other).all(number, &[head]) {

@@ -543,9 +543,7 @@ impl Segments {
                 false => decode(id, number, &bytes[..read]).map(drop),
             };
             return match whole {
-                Err(error) if matches!(error.kind(), ErrorKind::OldFormat { .. }) => {
-                    Err(error.at(path))
-                }
+                Err(error) if error.is_of_format() => Err(error.at(path)),
                 whole => Ok(whole.is_ok().then_some(id)),
             };
         }
@@ -587,12 +585,9 @@ fn room(needed: u64, capacity: u64) -> u64 {
     step.min(capacity).max(needed)
 }
 
-/// Adds a segment's file to the one error of its header that does not name it.
+/// Adds a segment's file to the errors of its header that do not name it.
 fn placed(error: Error, path: &Path) -> Error {
-    match error.kind() {
-        ErrorKind::NewerFormat { .. } | ErrorKind::OldFormat { .. } => error.at(path),
-        _ => error,
-    }
+    if error.is_of_format() { error.at(path) } else { error }
 }
 
 /// Returns the bytes of the header of a segment behind the frame with the check `previous`.
@@ -619,9 +614,7 @@ fn decode(id: DatabaseId, number: u32, bytes: &[u8]) -> Result<Header> {
         OLD_MAGIC => 1,
         _ => return damaged(0, "a segment of a log", &"other bytes"),
     };
-    if let Some(error) = Error::of_format("database", version, VERSION) {
-        return Err(error);
-    }
+    Error::validate_format(file_name(number), 8, (version, VERSION))?;
     if *check != blake3::derive_key(CONTEXT, head) {
         return damaged(0, "the bytes of its check", &"other bytes in the segment header");
     }

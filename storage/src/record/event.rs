@@ -66,7 +66,7 @@ impl<'a> Event<'a> {
             }
             Event::Retention(object, rule) => {
                 rule.put(to);
-                to.put_option(object.as_ref().map(|id| &id.0[..]));
+                to.put_option(object.map(|id| id.0));
             }
             Event::Sent(sending) => sending.put(to),
             Event::Taken(taking) => taking.put(to),

@@ -20,7 +20,7 @@ use object::memory::{Page, page_count};
 use crate::error::Result;
 use crate::error::position::Position;
 use crate::record::page::{PageChange, Written};
-use crate::record::place::{PutPosition, position};
+use crate::record::place::{PutPosition, position_in};
 use crate::record::runs::Run;
 
 const HAS_TABLE: u8 = 1;
@@ -70,10 +70,14 @@ impl Notes {
 
     /// Returns the notes of a record whose frame is at `frame`.
     pub(crate) fn settled(self, frame: Position) -> Notes {
-        let settled = self.positions().map(|position| position.within(frame));
+        self.map(|position| position.within(frame))
+    }
+
+    fn map(self, each: impl Fn(Position) -> Position) -> Notes {
+        let positions = self.positions().map(&each);
         let mut table = self.table;
-        table.iter_mut().flatten().for_each(|entry| entry.1 = entry.1.within(frame));
-        Notes { table, base: self.base, ..Notes::of(settled) }
+        table.iter_mut().flatten().for_each(|entry| entry.1 = each(entry.1));
+        Notes { table, base: self.base, ..Notes::of(positions) }
     }
 
     /// Returns whether the base image is present as it must be: where the memory of the version,
@@ -193,7 +197,8 @@ pub(crate) fn encode_into(
 
 /// Returns whether bytes are a record with this header and these notes, read in any frame.
 fn is_read_back(content: &[u8], header: &Header, notes: &Notes) -> bool {
-    let frame = Position::new(1, 96);
+    // No frame is there, so no note can name it.
+    let frame = Position::new(u32::MAX - 1, u32::MAX);
     let bytes = VersionBytes { staged: Staged::No, content };
     let is_same = |record: &VersionRecord<'_>| {
         record.header == *header && record.notes == notes.clone().settled(frame)
@@ -289,8 +294,7 @@ impl<'a> VersionBytes<'a> {
     /// Returns the place of the version before, and of the version that the jump names.
     pub(crate) fn parent_and_jump(&self, frame: Position) -> Result<(Position, Position)> {
         let mut reader = self.behind_flags()?.0;
-        let parent = position(&mut reader)?.within(frame);
-        Ok((parent, position(&mut reader)?.within(frame)))
+        Ok((position_in(&mut reader, frame)?, position_in(&mut reader, frame)?))
     }
 
     /// Reads the record, which stands in the frame at `frame`.
@@ -334,7 +338,7 @@ impl<'a> VersionBytes<'a> {
 fn decode_notes(reader: &mut Reader<'_>, flags: u8, frame: Position) -> Result<Notes> {
     let mut positions = [Position::NONE; 6];
     for place in &mut positions {
-        *place = position(reader)?.within(frame);
+        *place = position_in(reader, frame)?;
     }
     let mut notes = Notes::of(positions);
     if flags & HAS_TABLE != 0 {
@@ -342,7 +346,7 @@ fn decode_notes(reader: &mut Reader<'_>, flags: u8, frame: Position) -> Result<N
         let (mut table, mut next) = (Vec::with_capacity(count), 0);
         for _ in 0..count {
             let page = ascending(reader, &mut next, u64::from(u32::MAX))?;
-            table.push((page, position(reader)?.within(frame)));
+            table.push((page, position_in(reader, frame)?));
         }
         notes.table = Some(table);
     }
@@ -359,7 +363,8 @@ impl VersionRecord<'_> {
         let ledger = self.ledger.filter(|_| left.ledger);
         let globals = self.globals.filter(|_| left.globals);
         let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(globals.is_some(), HAS_GLOBALS);
-        put_head(to, &self.header.encode(), &self.notes, flags, Some(left.kept_from));
+        let notes = self.notes.clone().map(|position| position.noted_in(self.frame));
+        put_head(to, &self.header.encode(), &notes, flags, Some(left.kept_from));
         for bytes in ledger.into_iter().chain(globals) {
             to.put_blob(bytes);
         }
@@ -373,7 +378,9 @@ impl VersionRecord<'_> {
             next = index + 1;
             match page {
                 PageRecord::Whole(page) => put_page(to, page, &Written::Whole),
-                PageRecord::Runs { whole, runs } => put_runs(to, whole, runs.into_iter()),
+                PageRecord::Runs { whole, runs } => {
+                    put_runs(to, whole.noted_in(self.frame), runs.into_iter());
+                }
             }
         }
         Ok(())
@@ -413,7 +420,7 @@ fn page<'a>(reader: &mut Reader<'a>, frame: Position) -> Result<PageRecord<'a>> 
         let page = reader.bytes(PAGE_BYTES)?;
         return Ok(PageRecord::Whole(page.try_into().expect("it was read to its length")));
     }
-    let whole = position(reader)?.within(frame);
+    let whole = position_in(reader, frame)?;
     let count = form - 1;
     if count > PAGE_BYTES as u64 / 2 {
         return Err(reader.fail(0, "runs of one page", count).into());

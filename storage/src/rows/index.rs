@@ -69,6 +69,8 @@ const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
 const LOSSES: &[u8] = b"losses";
+/// The layout of rows and tables; an index of another is rebuilt.
+const LAYOUT: u32 = 1;
 
 /// An open index.
 #[derive(Debug)]
@@ -82,29 +84,45 @@ pub(crate) struct Index {
 }
 
 impl Index {
-    /// Opens the index in the file `path`; makes an empty one when there is none. Returns it with
-    /// the end that it covers.
+    /// Opens the index in the file `path`; makes an empty one when there is none, or one of another
+    /// layout, once the end that the old one covers is `validated`. Returns it with the end that it
+    /// covers.
     pub(crate) fn open(
         disk: &Arc<dyn Disk>,
         path: &Path,
         cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
     ) -> Result<(Index, Option<Tail>)> {
-        Index::open_in(Home::File(disk), path, cache_bytes)
+        Index::open_in(Home::File(disk), path, cache_bytes, validated)
     }
 
-    /// Opens the index in the file `path`, or an empty one in memory when there is none; writes to
-    /// either stay in memory.
+    /// Opens the index in the file `path`, if this program can read it, and an empty one in memory
+    /// otherwise; writes to either stay in memory.
     pub(crate) fn open_to_read(
         disk: &Arc<dyn Disk>,
         path: &Path,
         cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
     ) -> Result<(Index, Option<Tail>)> {
-        Index::open_in(Home::Memory(disk), path, cache_bytes)
+        Index::open_in(Home::Memory(disk), path, cache_bytes, validated)
     }
 
-    fn open_in(home: Home<'_>, path: &Path, cache_bytes: usize) -> Result<(Index, Option<Tail>)> {
-        let file = home.found(path)?.map_or_else(|| home.made(path), Ok)?;
-        Index::of_file(file, path, cache_bytes)
+    fn open_in(
+        home: Home<'_>,
+        path: &Path,
+        cache_bytes: usize,
+        validated: &dyn Fn(Tail) -> Result<()>,
+    ) -> Result<(Index, Option<Tail>)> {
+        if let Some(file) = home.found(path)? {
+            let (index, covered) = Index::of_file(file, path, cache_bytes)?;
+            match covered {
+                Covered::Nothing => return Ok((index, None)),
+                Covered::Until(tail) => return Ok((index, Some(tail))),
+                Covered::OtherLayout(tail) => tail.map_or(Ok(()), validated)?,
+            }
+        }
+        let (index, _) = Index::of_file(home.made(path)?, path, cache_bytes)?;
+        Ok((index, None))
     }
 
     /// Opens the existing index in the file `path`, whatever it covers.
@@ -112,7 +130,7 @@ impl Index {
         disk: &Arc<dyn Disk>,
         path: &Path,
         cache_bytes: usize,
-    ) -> Result<(Index, Option<Tail>)> {
+    ) -> Result<(Index, Covered)> {
         Index::of_file(file_to_write(disk, path)?, path, cache_bytes)
     }
 
@@ -121,7 +139,8 @@ impl Index {
     pub(crate) fn covered_in(disk: &Arc<dyn Disk>, path: &Path) -> Result<Option<Tail>> {
         let Some(file) = Home::Memory(disk).found(path)? else { return Ok(None) };
         match Index::of_file(file, path, 1 << 20) {
-            Ok((_, covered)) => Ok(covered),
+            Ok((_, Covered::Until(tail) | Covered::OtherLayout(Some(tail)))) => Ok(Some(tail)),
+            Ok((_, Covered::Nothing | Covered::OtherLayout(None))) => Ok(None),
             Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => Ok(None),
             Err(error) => Err(error),
         }
@@ -131,7 +150,7 @@ impl Index {
         file: Arc<dyn DiskFile>,
         path: &Path,
         cache_bytes: usize,
-    ) -> Result<(Index, Option<Tail>)> {
+    ) -> Result<(Index, Covered)> {
         let index = Index::connect(file, path, cache_bytes)?;
         let covered = index.reading()?.covered()?;
         Ok((index, covered))
@@ -308,7 +327,7 @@ fn put(
         };
     }
     let mut value = Vec::new();
-    value.put_u64(covers.end.0).put_u64(covers.last.0).put(&covers.check);
+    value.put_u32(LAYOUT).put_u64(covers.end.0).put_u64(covers.last.0).put(&covers.check);
     let mut meta = transaction.open_table(META)?;
     meta.insert(COVERED, &row::close(COVERED, value)[..])?;
     if let Some(retention) = generation.retention {
@@ -413,6 +432,14 @@ fn wake_key(time: Time, id: ObjectId) -> [u8; 40] {
     key
 }
 
+/// The part of the log that the index covers.
+pub(crate) enum Covered {
+    Nothing,
+    Until(Tail),
+    /// An index with rows that this program cannot read; perhaps with a readable end.
+    OtherLayout(Option<Tail>),
+}
+
 /// The keys of a table, ascending, each with its decoded row; none when the row does not match its
 /// check.
 pub(crate) type Page<T> = Vec<(Vec<u8>, Option<T>)>;
@@ -478,15 +505,23 @@ impl Reading<'_> {
         Error::from(ErrorKind::IndexDamaged(problem.to_string())).at(&self.index.path)
     }
 
-    /// Returns the end of the log that the index covers, unless it covers nothing.
-    fn covered(&self) -> Result<Option<Tail>> {
-        self.get(META, COVERED, |value| {
+    fn covered(&self) -> Result<Covered> {
+        let covered = self.get(META, COVERED, |value| {
             let mut reader = Reader::new("covered", row::open(COVERED, value)?);
-            let (end, last) = (Position(reader.u64().ok()?), Position(reader.u64().ok()?));
-            let check = reader.array().ok()?;
-            reader.end().ok()?;
-            Some(Tail { end, last, check })
-        })
+            let is_ours = reader.u32().ok()? == LAYOUT;
+            let mut tail = || {
+                let (end, last) = (Position(reader.u64().ok()?), Position(reader.u64().ok()?));
+                let check = reader.array().ok()?;
+                (reader.left() == 0).then_some(Tail { end, last, check })
+            };
+            match tail() {
+                Some(tail) if is_ours => Some(Covered::Until(tail)),
+                None if is_ours => None,
+                // The covered end has had this form in all layouts so far.
+                tail => Some(Covered::OtherLayout(tail)),
+            }
+        })?;
+        Ok(covered.unwrap_or(Covered::Nothing))
     }
 
     /// The rule of objects without one of their own.
@@ -738,6 +773,18 @@ impl Index {
         self.spoil(META, &[RETENTION]);
     }
 
+    /// Makes the index one of another layout, whose covered end has this form.
+    pub(crate) fn put_layout(&self, covered: impl FnOnce(&mut Vec<u8>)) {
+        let mut value = Vec::new();
+        value.put_u32(LAYOUT + 1);
+        covered(&mut value);
+        let transaction = self.database().begin_write().expect("nobody else writes");
+        let mut rows = transaction.open_table(META).expect("it is there");
+        rows.insert(COVERED, &row::close(COVERED, value)[..]).expect("there is room");
+        drop(rows);
+        transaction.commit().expect("there is room");
+    }
+
     /// Writes rows that match no check.
     fn spoil(&self, table: Table, keys: &[&[u8]]) {
         let transaction = self.database().begin_write().expect("nobody else writes");
@@ -761,7 +808,7 @@ mod tests {
     fn opened(directory: &TempDir, cache_bytes: usize) -> Index {
         let disk: Arc<dyn Disk> = Arc::new(LocalDisk);
         let path = directory.path().join("index.redb");
-        Index::open(&disk, &path, cache_bytes).expect("it is whole").0
+        Index::open(&disk, &path, cache_bytes, &|_| Ok(())).expect("it is whole").0
     }
 
     fn new() -> (TempDir, Index) {

@@ -64,6 +64,11 @@ impl Row {
         self.spine.head().expect("a row has a version").0
     }
 
+    /// Returns the version that the next version's jump names.
+    pub(crate) fn next_jump(&self) -> Link {
+        self.spine.next_jump().expect("a row has a spine")
+    }
+
     /// The hash of the last refusal, if there is one.
     pub(crate) fn refusal_hash(&self) -> Option<RefusalHash> {
         self.refusal.map(|link| link.hash)
@@ -141,7 +146,7 @@ impl Row {
         let is_named = self.upgraded && table.is_some();
         let notes = Notes {
             parent: self.head().position,
-            jump: self.spine.next_jump().expect("a row has a spine").position,
+            jump: self.next_jump().position,
             genesis: self.genesis,
             refusal: self.refusal_position(),
             ledger: own(version.ledger, self.ledger),

@@ -54,7 +54,9 @@ const CLOSE_BYTES: u64 = 16 << 10;
 /// Groups of others that are committed while a segment is closed: the one that is under way when
 /// the record that closes it is pushed, and the one that this record is in.
 const CLOSE_GROUPS: u64 = 2;
-/// A pack is rewritten when at least one part in this many of it can be dropped.
+/// A pack is rewritten when at least one part in this many of it can be dropped. The payloads of a
+/// call with few arguments are about a twelfth of its record: what retention drops of these too is
+/// to be worth it.
 const WORTHWHILE_PART: u64 = 16;
 
 /// The reference time for ages.

@@ -134,6 +134,12 @@ pub(crate) fn begin_log(options: &Options, log: &Path, id: DatabaseId) -> Result
     segments.create_with_room(segment::FIRST, needed, room, segments.seal().first()).map(drop)
 }
 
+/// Checks that the log of a database has what an index that is otherwise unreadable says it has.
+pub(crate) fn validate_index(directory: &Directory, covered: Tail) -> Result<()> {
+    let (segments, _) = staged::readable(directory)?;
+    validate_covered(&segments, covered)
+}
+
 /// Checks that the log of a backup still reaches its recorded end.
 fn validate_witnessed(segments: &Segments, recorded: Tail) -> Result<()> {
     let Err(error) = validate_covered(segments, recorded) else { return Ok(()) };

@@ -37,7 +37,7 @@ use crate::record::link::Link;
 use crate::record::loss::RecordedLoss;
 use crate::record::{Body, Record, records};
 use crate::rows::heads::Heads;
-use crate::rows::index::{Index, Reading};
+use crate::rows::index::{Covered, Index, Reading};
 use crate::rows::row::Row;
 use crate::store::Inner;
 use crate::upkeep::progress::{GoesOn, Progress};
@@ -204,13 +204,13 @@ fn make(
     let segments = || Segments::new(Arc::clone(&options.disk), directory.log(), directory.id());
     let log = segments();
     log.tidy()?;
-    let index = Index::open(&options.disk, new, options.index_cache_bytes)?.0;
+    let index = Index::open(&options.disk, new, options.index_cache_bytes, &|_| Ok(()))?.0;
     let replayed = read(options, &log, &index, &old, progress)?;
     let Replayed { mut heads, tail, is_torn, .. } = replayed;
     let (generation, _) = heads.begin_flush();
     index.write(&generation, tail)?;
     heads.end_flush();
-    let (old, covered) = match old {
+    let (old_index, covered) = match old {
         Old::Known(index, covered) => (index, covered),
         Old::Unknown(compared) => {
             if is_torn {
@@ -219,9 +219,9 @@ fn make(
             return Ok(compared);
         }
     };
+    let old = old_index.as_ref();
     let went_elsewhere = covered.end <= tail.end;
-    let (old, new) = (&*old, &index);
-    let comparison = Comparison { log: &log, covered, went_elsewhere, old, new };
+    let comparison = Comparison { log: &log, covered, went_elsewhere, old, new: &index };
     if comparison.is_whole(tail)? {
         if is_torn {
             recovery::cut(&log, tail)?;
@@ -295,8 +295,8 @@ fn record(
 
 /// The index before the repair.
 enum Old {
-    /// The index, and the end of the log that it covers.
-    Known(Box<Index>, Tail),
+    /// The end of the log that the index covers; and its rows, if they have this layout.
+    Known(Option<Index>, Tail),
     /// The index says nothing about the log.
     Unknown(Compared),
 }
@@ -310,8 +310,12 @@ impl Old {
         }
         let opened = Index::open_as_it_is(&options.disk, &path, options.index_cache_bytes);
         Ok(match opened {
-            Ok((_, None)) => Old::Unknown(Compared::NoIndex),
-            Ok((index, Some(tail))) => Old::Known(Box::new(index), tail),
+            Ok((_, Covered::Nothing)) => Old::Unknown(Compared::NoIndex),
+            Ok((index, Covered::Until(tail))) => Old::Known(Some(index), tail),
+            Ok((_, Covered::OtherLayout(Some(tail)))) => Old::Known(None, tail),
+            Ok((_, Covered::OtherLayout(None))) => {
+                Old::Unknown(Compared::Unreadable("it is of another layout".to_string()))
+            }
             Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => {
                 Old::Unknown(Compared::Unreadable(error.to_string()))
             }
@@ -327,7 +331,8 @@ struct Comparison<'a> {
     /// True if the log continues differently behind the covered end: a log that is not whole
     /// diverged.
     went_elsewhere: bool,
-    old: &'a Index,
+    /// None when its rows cannot be read.
+    old: Option<&'a Index>,
     new: &'a Index,
 }
 
@@ -374,7 +379,7 @@ impl Comparison<'_> {
         objects: &mut Vec<LostObject>,
         progress: Progress<'_>,
     ) -> Result<bool> {
-        let Ok(old) = self.old.reading() else { return Ok(false) };
+        let Some(Ok(old)) = self.old.map(Index::reading) else { return Ok(false) };
         let new = self.new.reading()?;
         let all = self.log.bytes_before(Position::new(u32::MAX, 0))?;
         let mut last = None;

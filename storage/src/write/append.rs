@@ -244,7 +244,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         let hash = new.hash;
         debug_assert_eq!(hash, header.hash(), "the hash of the header");
         let row = self.row(object)?;
-        let jump = row.spine.next_jump().map(|jump| jump.hash);
+        let jump = Some(row.next_jump().hash);
         let refusals = (row.refusal_hash(), row.refusal_count);
         let expected = (row.head().hash, row.seq() + 1, jump, refusals);
         let refusals = (header.refusals, header.refusal_count);

@@ -69,7 +69,7 @@ impl<R: Read> CapsuleReader<R> {
         let mut head = [0; HEAD.len()];
         let found = read_full(&mut from, &mut head)?;
         if head == OLD_HEAD {
-            return Err(ErrorKind::OldFormat { what: "capsule", found: 1 }.into());
+            return Err(ErrorKind::OldFormat { found: 1 }.into());
         }
         if found < head.len() || head != HEAD {
             let found = if found == 0 { "no bytes" } else { "other bytes" };

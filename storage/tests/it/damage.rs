@@ -4,7 +4,7 @@ use std::fs::{self, OpenOptions};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
-use continuant_storage::{Error, ErrorKind, ObjectInfo, Options, Store};
+use continuant_storage::{Error, ErrorKind, ObjectInfo, Options, Retention, Store, Until};
 use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -150,6 +150,81 @@ fn every_changed_byte_of_the_marker_is_found() {
     fs::write(&marker, "dear").unwrap();
     fs::remove_dir_all(path.join("log")).unwrap();
     assert_eq!(small().open(&path).unwrap_err().kind(), &ErrorKind::NotADatabase);
+}
+
+/// The number of a format is believed before the check, which another format may have of its own;
+/// one that no format has is damage even where the check holds.
+#[test]
+fn a_file_of_another_format_is_refused_by_name_and_one_of_none_is_damaged() {
+    let directory = TempDir::new().unwrap();
+    let (path, to) = (directory.path().join("db"), directory.path().join("backup"));
+    closed(&path);
+    let store = small().open(&path).unwrap();
+    store.set_retention(None, Retention::Versions(1)).unwrap();
+    store.backup(&to, |_, _| {}).unwrap();
+    assert!(store.compact(Time::MAX, |_, _| {}).unwrap().segment_count > 0);
+    drop(store);
+    let id = fs::read(path.join("continuant.db")).unwrap()[16..32].to_vec();
+    let last = fs::read_dir(path.join("log")).unwrap().map(|entry| entry.unwrap().path());
+    let last = last.filter(|path| path.extension().unwrap() == "log").max().unwrap();
+    let context = |context: &'static str| move |bytes: &[u8]| blake3::derive_key(context, bytes);
+    let pack = |bytes: &[u8]| {
+        let key = blake3::derive_key("continuant 2 log pack", &id);
+        *blake3::keyed_hash(&key, &[&[1, 0, 0, 0], bytes].concat()).as_bytes()
+    };
+    type Check<'a> = &'a dyn Fn(&[u8]) -> [u8; 32];
+    let files: [(_, usize, usize, Check<'_>); 4] = [
+        (path.join("continuant.db"), 12, 32, &context("continuant 2 database marker")),
+        (last, 8, 64, &context("continuant 2 log segment")),
+        (path.join("log/00000001.pack"), 8, 64, &pack),
+        (to.join("backup.witness"), 12, 144, &context("continuant 2 backup witness")),
+    ];
+    let kind = |of: &Path| match of.starts_with(&to) {
+        true => {
+            let restored = directory.path().join("restored");
+            small().restore(&to, restored, Until::End, |_, _| {}).unwrap_err().kind().clone()
+        }
+        false => match small().open(&path) {
+            Err(error) => error.kind().clone(),
+            Ok(store) => store.check(|_, _| {}).unwrap().damage[0].error().kind().clone(),
+        },
+    };
+    for (file, at, end, check) in files {
+        let whole = fs::read(&file).unwrap();
+        assert_eq!(check(&whole[..end]), whole[end..end + 32], "{file:?}: the check is this one");
+        for format in [0, 1, 3, u32::MAX] {
+            let mut bytes = whole.clone();
+            bytes[at..at + 4].copy_from_slice(&format.to_le_bytes());
+            let forged = check(&bytes[..end]);
+            bytes[end..end + 32].copy_from_slice(&forged);
+            fs::write(&file, &bytes).unwrap();
+            let found = kind(&file);
+            let expected = match format {
+                0 => matches!(found, ErrorKind::Damaged { offset, .. } if offset == at as u64),
+                1 => found == ErrorKind::OldFormat { found: 1 },
+                _ => found == ErrorKind::NewerFormat { found: format, supported: 2 },
+            };
+            assert!(expected, "{file:?} of format {format}: {found:?}");
+        }
+        fs::write(&file, whole).unwrap();
+    }
+    assert_eq!(found(&path), Ok(None), "it is whole again");
+}
+
+/// Regression: it was told that the log names no database.
+#[test]
+fn a_newer_log_whose_marker_is_lost_is_called_newer() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    closed(&path);
+    fs::remove_file(path.join("continuant.db")).unwrap();
+    let first = path.join("log/00000001.log");
+    let mut bytes = fs::read(&first).unwrap();
+    bytes[8] = 3;
+    fs::write(&first, &bytes).unwrap();
+    let error = small().repair(&path, None, |_, _| {}).unwrap_err();
+    assert_eq!(error.kind(), &ErrorKind::NewerFormat { found: 3, supported: 2 });
+    assert_eq!(error.path(), Some(&*first));
 }
 
 #[test]

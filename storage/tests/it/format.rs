@@ -57,6 +57,7 @@ fn varint(bytes: &[u8]) -> u64 {
 struct Fields<'a> {
     /// The fields; those in lists by their last item.
     bytes: BTreeMap<String, &'a [u8]>,
+    places: Vec<&'a [u8]>,
     numbers: BTreeMap<String, u64>,
     at: usize,
 }
@@ -95,6 +96,9 @@ impl<'a> Fields<'a> {
             length => length.parse().unwrap_or_else(|_| self.numbers[length] as usize),
         };
         let value = &rest[..count];
+        if length == "place" {
+            self.places.push(value);
+        }
         let number = if length == "varint" { varint(value) } else { number(value) };
         self.numbers.insert(field.to_string(), number);
         self.bytes.insert(field.to_string(), value);
@@ -201,13 +205,14 @@ fn walk(segment: u64, bytes: &[u8], id: &[u8], last: &mut Vec<u8>) -> BTreeSet<u
         assert!((group..=position).contains(&number(frame["group"])), "groups go forwards");
         group = number(frame["group"]);
         *last = frame["check"].to_vec();
-        kinds.extend(records(body));
+        kinds.extend(records(body, position));
         at += length;
     }
     kinds
 }
 
-fn records(mut body: &[u8]) -> BTreeSet<u64> {
+/// Walks the records of the frame at a position; returns their kinds.
+fn records(mut body: &[u8], frame: u64) -> BTreeSet<u64> {
     let mut kinds = BTreeSet::new();
     while !body.is_empty() {
         let head: usize = 5;
@@ -216,7 +221,7 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
         let content = record["content"];
         let kind = number(record["kind"]);
         match kind {
-            4 | 6 => version(content),
+            4 | 6 => version(content, frame),
             5 | 7 => {
                 let place = varints(content, if content[0] < 2 { 1 } else { 2 });
                 object::refusal::Refusal::decode(&content[place..]).unwrap();
@@ -272,8 +277,10 @@ fn records(mut body: &[u8]) -> BTreeSet<u64> {
     kinds
 }
 
-fn version(content: &[u8]) {
-    let version = conditional("Version", content);
+fn version(content: &[u8], frame: u64) {
+    let version = Fields::read("Version", content);
+    assert_eq!(version.at, content.len(), "nothing follows");
+    let (version, mut places) = (version.bytes, version.places);
     let header = object::header::Header::decode(version["header"]).unwrap();
     assert_eq!(version.contains_key("base"), header.seq == 0);
     assert_eq!(varint(version["parent"]) == 0, header.seq == 0);
@@ -293,7 +300,14 @@ fn version(content: &[u8]) {
         let page = Fields::read("Changed page", rest);
         next += varint(page.bytes["page"]) + 1;
         rest = &rest[page.at..];
+        places.extend(page.places);
     }
+    let is_own = |place: &&[u8]| {
+        let number = varints(place, 1);
+        (varint(&place[..number]) == (frame >> 32) + 1)
+            && varint(&place[number..]) == frame & u64::from(u32::MAX)
+    };
+    assert!(!places.iter().any(is_own), "the record's own frame is 1");
     assert!(rest.is_empty() && next <= header.memory_bytes / 4096);
 }
 
@@ -408,7 +422,8 @@ fn packs_are_what_the_format_says() {
                 assert_eq!(&header[16..48], &last[..]);
                 last = header[48..80].to_vec();
                 trimmed += usize::from(body > frame["left"].len());
-                kinds.extend(records(frame["left"]));
+                let position = segment << 32 | number(frame["offset"]);
+                kinds.extend(records(frame["left"], position));
             }
         }
     }

@@ -76,9 +76,9 @@ fn a_guard_is_behind_the_text_and_in_the_hash() {
     let plain = parse(ANYONE, &Schema::parse(aircraft::WIT).unwrap()).unwrap().encode();
     let (before, none) = plain.split_at(plain.len() - 1);
     assert_eq!((&bytes[..before.len()], none), (before, &[0][..]), "so far as without");
-    assert_eq!(usize::from(bytes[before.len()]), GUARD.len());
-    assert_eq!(&bytes[before.len() + 1..], GUARD);
-    expect!["c60d44e3d4ce62dbc2ff181908fb348a0429565feff8167b0178f29628ef045a"]
+    assert_eq!((bytes[before.len()], usize::from(bytes[before.len() + 1])), (1, GUARD.len()));
+    assert_eq!(&bytes[before.len() + 2..], GUARD);
+    expect!["ee40a878c83196899f16e6a994ea3de4e82c1a5f4b37870f848ef96291ac689e"]
         .assert_eq(&policy.hash().to_string());
     let law = Law { text: ANYONE, guard: Some(GUARD) };
     assert_eq!((policy.law(), policy.hash()), (law, Policy::hash_of(law)));
@@ -110,12 +110,22 @@ fn a_guard_has_a_byte_and_not_too_many() {
         assert!(matches!(refused, ErrorKind::Decode { what: "guard", .. }), "{refused:?}");
     }
     guarded(ANYONE, &vec![0; GUARD_BYTES_MAX]).unwrap();
-    // A guard of no bytes is none.
-    let mut bytes = guarded(ANYONE, b"x").unwrap().encode();
-    bytes.pop();
-    *bytes.last_mut().unwrap() = 0;
-    let plain = decode(&bytes).unwrap();
-    assert_eq!((plain.guard(), plain.encode()), (None, bytes));
+}
+
+/// A guard of no bytes is not taken for none.
+#[test]
+fn a_guard_of_no_bytes_is_refused_and_has_a_hash_of_its_own() {
+    let law = Law::from(ANYONE).guard(b"");
+    assert_ne!(Policy::hash_of(law), Policy::hash_of(ANYONE));
+    let bytes = law.encode();
+    assert_eq!(bytes.last_chunk(), Some(&[1, 0]));
+    assert!(matches!(decode(&bytes), Err(ErrorKind::Decode { what: "guard", .. })));
+    let mut bytes = Law::from(ANYONE).encode();
+    *bytes.last_mut().unwrap() = 2;
+    assert!(
+        matches!(decode(&bytes), Err(ErrorKind::Decode { what: "policy", .. })),
+        "2 is no flag"
+    );
 }
 
 #[test]

@@ -114,6 +114,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
         bytes.put_varint(wake.as_millis());
     }
     bytes.put_position(row.ledger).put_position(row.globals);
+    assert_eq!(row.refusal.is_some(), row.refusal_count > 0, "the last refusal is one that counts");
     if let Some(RefusalLink { hash, position }) = &row.refusal {
         bytes.put(&hash.0).put_position(*position).put_varint(row.refusal_count);
     }
@@ -166,7 +167,8 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
         _ => {
             let hash = RefusalHash(reader.array().ok()?);
             let position = position(&mut reader).ok()?;
-            (Some(RefusalLink { hash, position }), reader.varint().ok()?)
+            let count = reader.varint().ok().filter(|&count| count > 0)?;
+            (Some(RefusalLink { hash, position }), count)
         }
     };
     let name = match flags & IS_NAMED {

@@ -132,9 +132,7 @@ pub(crate) fn is_backup(disk: &Arc<dyn Disk>, path: &Path, id: Option<DatabaseId
     match found {
         Ok(witness) => Ok(witness.is_some()),
         Err(error) => match error.kind() {
-            ErrorKind::Damaged { .. }
-            | ErrorKind::NewerFormat { .. }
-            | ErrorKind::OldFormat { .. } => Ok(true),
+            ErrorKind::Damaged { .. } | ErrorKind::NewerFormat { .. } => Ok(true),
             _ => Err(error.at(path)),
         },
     }
@@ -181,9 +179,7 @@ fn decode(bytes: &[u8], id: Option<DatabaseId>) -> Result<Witness> {
         return damaged(0, "the witness of a backup", &"other bytes");
     }
     let format = reader.u32()?;
-    if let Some(error) = Error::of_format("backup", format, FORMAT) {
-        return Err(error);
-    }
+    Error::validate_format(name, 12, (format, FORMAT))?;
     if *check != blake3::derive_key(CONTEXT, head) {
         return damaged(0, "the bytes of its check", &"other bytes");
     }
