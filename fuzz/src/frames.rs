@@ -65,3 +65,15 @@ pub(crate) fn find(segments: &[Vec<u8>]) -> Vec<Frame> {
     }
     frames
 }
+
+/// The records of a frame's body: the kind of each, and where its content begins.
+pub(crate) fn records(body: &[u8]) -> impl Iterator<Item = (u8, usize)> {
+    let mut at = 0;
+    std::iter::from_fn(move || {
+        let head = body.get(at..at + 5)?;
+        let length = u32::from_le_bytes(head[1..].try_into().expect("four bytes"));
+        let found = (head[0], at + 5);
+        at += 5 + length as usize;
+        Some(found)
+    })
+}

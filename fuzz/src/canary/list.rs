@@ -94,6 +94,27 @@ pub const CANARIES: &[Canary] = &[
         "false",
     ),
     canary(
+        "what is from before the first release",
+        "log_decode",
+        "storage/src/error.rs",
+        "1 => ⟦Err(ErrorKind::OldFormat { found }.into())⟧,",
+        "Ok(())",
+    ),
+    canary(
+        "formats that there are not",
+        "log_decode",
+        "storage/src/error.rs",
+        "_ => ⟦Err(Error::damaged(file, offset, format!(\"format {supported}\"), found))⟧,",
+        "Ok(())",
+    ),
+    canary(
+        "unknown flags of a version's record",
+        "log_decode",
+        "storage/src/record/version.rs",
+        "if ⟦flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED)⟧ {",
+        "false",
+    ),
+    canary(
         "numbers longer than necessary",
         "commit_decode",
         "object/src/codec.rs",

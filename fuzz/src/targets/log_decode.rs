@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use continuant::Time;
+use object::header::HEADER_BYTES;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use storage::{AcceptedLoss, Compared, ErrorKind, Lost, Store};
@@ -21,6 +22,8 @@ use crate::generate::{bytes, source};
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::threads::watch_threads;
 
+/// The kind of a version's record.
+const VERSION: u8 = 4;
 /// Changes of one database in a run.
 const DAMAGES: usize = 4;
 
@@ -55,9 +58,71 @@ pub(crate) fn run(seed: u64) -> Outcome {
         let outcome = database.check(&mut rng, &path, &found, &segments, &damaged);
         outcome.map_err(|problem| format!("{what}, clean {clean}: {problem}"))?;
     }
+    let path = directory.path().join("forged");
+    copy(&image, &path)?;
+    of_another_format(&mut rng, &path, &segments)?;
+    with_unknown_flags(&mut rng, &path, &segments, &found)?;
     let path = directory.path().join("rotting");
     copy(&image, &path)?;
     rot_meanwhile(&mut rng, &path, &segments, &found)
+}
+
+/// Requires that a segment of another format is refused by name, and one of a format that there is
+/// not as damage, even where its check holds. Leaves the log as it was.
+fn of_another_format(rng: &mut StdRng, path: &Path, segments: &[Vec<u8>]) -> Outcome {
+    let segment = rng.random_range(0..segments.len());
+    let format: u32 = [0, 1, 3, rng.random_range(3..u32::MAX)][rng.random_range(0..4)];
+    let mut bytes = segments[segment].clone();
+    bytes[8..12].copy_from_slice(&format.to_le_bytes());
+    let check = blake3::derive_key("continuant 2 log segment", &bytes[..64]);
+    bytes[64..frames::SEGMENT_HEADER_BYTES].copy_from_slice(&check);
+    let file = frames::path(path, segment);
+    must("writing a segment", std::fs::write(&file, &bytes))?;
+    let found = problem(path)?;
+    let is_named = match (&found, format) {
+        (Some(ErrorKind::Damaged { .. }), 0) => true,
+        (Some(ErrorKind::OldFormat { found }), 1) => *found == 1,
+        (Some(ErrorKind::NewerFormat { found, .. }), 3..) => *found == format,
+        _ => false,
+    };
+    hold(format!("a segment of format {format} is refused by name: {found:?}"), is_named)?;
+    must("writing a segment", std::fs::write(&file, &segments[segment]))
+}
+
+/// Requires that a flag that no version's record has is refused, even where the frame's checks
+/// hold.
+fn with_unknown_flags(
+    rng: &mut StdRng,
+    path: &Path,
+    segments: &[Vec<u8>],
+    frames: &[Frame],
+) -> Outcome {
+    let frame = frames.last().ok_or("there is a frame")?;
+    let mut bytes = segments[frame.segment].clone();
+    let id: [u8; 16] = bytes[16..32].try_into().expect("sixteen bytes");
+    let forged = &mut bytes[frame.offset..frame.offset + frame.length];
+    let (head, body) = forged.split_at_mut(frames::FRAME_HEADER_BYTES);
+    let Some(version) = frames::records(body).find(|record| record.0 == VERSION) else {
+        return Ok(());
+    };
+    body[version.1 + HEADER_BYTES] |= 0x20 << rng.random_range(0..3);
+    let covered = [&head[..4], &head[8..48], blake3::hash(body).as_bytes()].concat();
+    let key = blake3::derive_key("continuant 2 log frame", &id);
+    head[48..].copy_from_slice(blake3::keyed_hash(&key, &covered).as_bytes());
+    must("writing a segment", std::fs::write(frames::path(path, frame.segment), &bytes))?;
+    // The log is read without it.
+    drop(std::fs::remove_file(path.join("index.redb")));
+    hold("an unknown flag of a version's record is found", problem(path)?.is_some())
+}
+
+/// The first problem that opening and checking a database finds.
+fn problem(path: &Path) -> Result<Option<ErrorKind>, String> {
+    let store = match patient().existing(true).open(path) {
+        Err(error) => return Ok(Some(error.kind().clone())),
+        Ok(store) => store,
+    };
+    let report = must("checking", store.check(|_, _| {}))?;
+    Ok(report.damage.first().map(|damage| damage.error().kind().clone()))
 }
 
 /// Changes a byte of a frame once a check has read it, which reads the log again for the next part:

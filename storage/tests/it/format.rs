@@ -86,7 +86,7 @@ impl<'a> Fields<'a> {
     fn take(&mut self, bytes: &'a [u8], length: &str, field: &str) {
         let rest = &bytes[self.at..];
         let count = match length {
-            "rest" => rest.len(),
+            "the rest" => rest.len(),
             "varint" | "gap" => varints(rest, 1),
             "place" => varints(rest, if rest[0] < 2 { 1 } else { 2 }),
             "runs" => (1..self.numbers["form"]).fold(0, |at, _| {

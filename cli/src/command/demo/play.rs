@@ -26,6 +26,7 @@ pub(super) const WINDOW: usize = 4096;
 const MODULE: &[u8] = include_bytes!("../../../data/aircraft.wasm");
 const POLICY: &str = include_str!("../../../data/aircraft.cedar");
 
+// The number is the demo's own: what it makes up depends on no format.
 const OPERATOR_CONTEXT: &str = "continuant demo 1 operator key";
 const SALT_CONTEXT: &str = "continuant demo 1 aircraft salt";
 
