@@ -1014,6 +1014,21 @@ fn a_full_disk_elsewhere_is_named_and_nothing_half_is_left() {
     fleet.append(&store);
 }
 
+/// Regression: the only segment of a backup of an empty database was copied again without a word.
+#[test]
+fn a_backup_of_nothing_that_loses_its_segment_is_mended() {
+    let directory = TempDir::new().unwrap();
+    let (from, to) = (directory.path().join("db"), directory.path().join("backup"));
+    let store = small().open(from).unwrap();
+    assert!(backup(&store, &to).unwrap().mended.is_empty());
+    fs::remove_file(to.join("log/00000001.log")).unwrap();
+    let mended = backup(&store, &to).unwrap().mended;
+    assert_eq!(mended.iter().map(|it| &*it.file).collect::<Vec<_>>(), ["log/00000001.log"]);
+    assert!(backup(&store, &to).unwrap().mended.is_empty());
+    append(&store, &[Author::new(1).1], &[]).unwrap();
+    assert_eq!(backup(&store, &to).unwrap().contents.object_count, 1);
+}
+
 #[test]
 fn a_restore_of_nothing_fails_and_leaves_nothing() {
     let directory = TempDir::new().unwrap();

@@ -159,7 +159,7 @@ impl<'a> LogCopy<'a> {
             self.witness(tail)?;
             seam = Some(tail);
         } else {
-            self.witness(scan::start(seal))?;
+            self.nothing_there(scan::start(seal))?;
         }
         let tail = loop {
             let tail = self.segment(number, seam.take(), short)?;
@@ -273,6 +273,16 @@ impl<'a> LogCopy<'a> {
             return Err(cut);
         }
         self.mend(tail.end.segment(), cut);
+        Ok(())
+    }
+
+    /// Checks that the target, which has no segment, reaches its recorded end. Where no frame was
+    /// before that end, the first segment is copied again all the same.
+    fn nothing_there(&mut self, start: Tail) -> Result<()> {
+        self.witness(start)?;
+        if self.witness.is_some_and(|witness| witness.end == start.end) {
+            self.mend(start.end.segment(), damaged(start.end, "the first segment", "none"));
+        }
         Ok(())
     }
 
