@@ -137,6 +137,10 @@ hashes! {
     GlobalsHash = Some(Context::new("continuant 2 globals"));
     /// Hash of a head's ledger.
     LedgerHash = Some(Context::new("continuant 2 ledger"));
+    /// Hash of a few entries of a ledger, or of one action in it.
+    LedgerLeaf = Some(Context::new("continuant 2 ledger leaf"));
+    /// Hash of the entries of a ledger below two others.
+    LedgerNode = Some(Context::new("continuant 2 ledger node"));
     /// A refusal on record, and through it all those before.
     RefusalHash = Some(Context::new("continuant 2 refusal"));
     /// Hash of an input as a leaf of a batch: of the body that a signature over the input alone

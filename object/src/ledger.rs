@@ -3,26 +3,28 @@
 //! reads, and the open sessions.
 //!
 //! The header names it by its hash, so a verifier that recomputes it from the versions gets the
-//! same one. It does not know how a policy says what it reads.
+//! same one. The hash is that of a few roots, and a version changes few entries, so neither takes
+//! longer where more is remembered. A ledger is written as its changes since an earlier one, or
+//! since the empty one. This module does not know how a policy says what it reads.
 //!
-//! Invariant: `Ledger::decode` accepts exactly the bytes that `encode` writes.
+//! Invariant: `Ledger::changed_by` accepts exactly the bytes that `changes` writes.
 
+mod changes;
 mod nonces;
 mod past;
 mod sessions;
+mod trie;
 
 use std::sync::Arc;
 
 pub use self::nonces::{NonceProblem, Nonces, Used};
 pub use self::past::{DAY, HOUR, MINUTE, Mark, Past, Tracked};
 pub use self::sessions::{SessionEntry, SessionProblem, Sessions};
-use crate::codec::{Reader, Write};
+use crate::codec::Reader;
 use crate::credential::{Credential, Proof, PublicKey};
 use crate::error::Result;
 use crate::hash::LedgerHash;
 use crate::input::{Input, Request};
-
-const VERSION: u8 = 2;
 
 /// A head's memory of the lineage behind it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -72,38 +74,70 @@ impl Ledger {
         next
     }
 
-    /// Bytes that it takes in memory, about.
+    /// Bytes that it takes in memory beside its own.
     pub fn memory_bytes(&self) -> usize {
         self.nonces.memory_bytes() + self.past.memory_bytes() + self.sessions.memory_bytes()
     }
 
-    /// The ledger's bytes.
-    pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
-        bytes.put_u8(VERSION);
-        self.nonces.encode_into(&mut bytes);
-        self.past.encode_into(&mut bytes);
-        self.sessions.encode_into(&mut bytes);
+    /// Returns an upper bound of the bytes that the ledger has when it is written alone, unless
+    /// numbers in it are extremely large.
+    pub fn encoded_bytes_about(&self) -> usize {
+        let (actions, recent) = self.past.counts();
+        let (sessions, keys) = self.sessions.counts();
+        16 + 50 * self.nonces.len() + 64 * actions + 17 * recent + 52 * sessions + 32 * keys
+    }
+
+    /// Returns the changes since `base`, as bytes.
+    pub fn changes(&self, base: &Ledger) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(128);
+        self.nonces.put_changes(&base.nonces, &mut bytes);
+        self.past.put_changes(&base.past, &mut bytes);
+        self.sessions.put_changes(&base.sessions, &mut bytes);
         bytes
+    }
+
+    /// Reads the ledger that this one became, from exactly the bytes of its changes.
+    ///
+    /// # Errors
+    ///
+    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Ledger::changes`] does not write.
+    pub fn changed_by(&self, bytes: &[u8]) -> Result<Ledger> {
+        let mut reader = Reader::new("changes of a ledger", bytes);
+        let nonces = self.nonces.changed_by(&mut reader)?;
+        let past = self.past.changed_by(&mut reader)?;
+        let sessions = self.sessions.changed_by(&mut reader)?;
+        if reader.left() > 0 {
+            let found = format!("{} more bytes", reader.left());
+            return Err(reader.fail(0, "the end", found));
+        }
+        let changed = Ledger { nonces, past, sessions };
+        // There is one way to write each change.
+        match changed.changes(self) == bytes {
+            true => Ok(changed),
+            false => Err(reader.fail(bytes.len(), "the shortest changes", "others")),
+        }
+    }
+
+    /// The ledger's bytes: its changes since the empty one.
+    pub fn encode(&self) -> Vec<u8> {
+        self.changes(&Ledger::default())
     }
 
     /// Reads a ledger from exactly its bytes.
     ///
     /// # Errors
     ///
-    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Ledger::encode`] does not write.
+    /// As of [`Ledger::changed_by`].
     pub fn decode(bytes: &[u8]) -> Result<Ledger> {
-        let mut reader = Reader::new("ledger", bytes);
-        reader.version(VERSION)?;
-        let nonces = Nonces::decode_from(&mut reader)?;
-        let past = Past::decode_from(&mut reader)?;
-        let sessions = Sessions::decode_from(&mut reader)?;
-        reader.end()?;
-        Ok(Ledger { nonces, past, sessions })
+        Ledger::default().changed_by(bytes)
     }
 
-    /// The hash of the ledger's bytes.
+    /// The hash of the ledger: of the roots of its parts.
     pub fn hash(&self) -> LedgerHash {
-        LedgerHash::of(&self.encode())
+        let mut bytes = Vec::with_capacity(128);
+        self.nonces.put_root(&mut bytes);
+        self.past.put_root(&mut bytes);
+        self.sessions.put_root(&mut bytes);
+        LedgerHash::of(&bytes)
     }
 }

@@ -117,7 +117,7 @@ impl Verifier {
     pub fn resume(
         definition: Arc<Definition>,
         headers: &Headers,
-        ledger: Ledger,
+        ledger: Arc<Ledger>,
         image: Image,
         globals: Vec<u64>,
     ) -> Result<Verifier> {
@@ -139,7 +139,7 @@ impl Verifier {
             return Err(Error::mismatch("code", seq, header.code, parts.code));
         }
         definition.schema.validate_state(&image, definition.code.state_address)?;
-        head.ledger = Arc::new(ledger);
+        head.ledger = ledger;
         let replica = Replica { image, tree, globals, globals_hash };
         let (next, memo) = Default::default();
         Ok(Verifier { definition, head, replica, next, memo })

@@ -5,6 +5,7 @@
 pub(crate) mod adoption;
 pub(crate) mod excerpt;
 pub(crate) mod export;
+pub(crate) mod ledger;
 pub(crate) mod lineage;
 pub(crate) mod memory;
 pub(crate) mod messages;

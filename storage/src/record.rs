@@ -28,7 +28,7 @@ use crate::record::event::Event;
 use crate::record::link::RefusalLink;
 use crate::record::page::PageChange;
 use crate::record::place::{PutPosition, position, position_in};
-use crate::record::version::{Left, Notes, Staged, VersionBytes, VersionRecord};
+use crate::record::version::{LedgerPart, Left, Notes, Staged, VersionBytes, VersionRecord};
 
 /// Bytes of a record before its content.
 pub(crate) const HEAD_BYTES: usize = 5;
@@ -167,7 +167,7 @@ impl Body {
         &mut self,
         staged: Staged,
         notes: &Notes,
-        ledger: Option<&[u8]>,
+        ledger: Option<&LedgerPart<Vec<u8>>>,
         commit: &Commit<'_>,
         changes: &[PageChange],
     ) {

@@ -5,6 +5,7 @@
 pub(crate) mod heads;
 pub(crate) mod index;
 pub(crate) mod info;
+pub(crate) mod ledgers;
 pub(crate) mod messages;
 pub(crate) mod pages;
 pub(crate) mod projector;

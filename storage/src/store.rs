@@ -26,6 +26,7 @@ use crate::record::loss::RecordedLoss;
 use crate::record::{BlobHash, Record, records};
 use crate::rows::heads::{Heads, PAGES_KEPT_MAX};
 use crate::rows::index::{Index, Reading};
+use crate::rows::ledgers::Ledgers;
 use crate::rows::pages::PageTable;
 use crate::rows::row::Row;
 use crate::rows::row_cache::RowCache;
@@ -522,12 +523,20 @@ impl Inner {
         Ok(Some(FoundRow { row, indexed_in: Some(epoch) }))
     }
 
-    /// Remembers where the pages are of a row that was found in the index, if they are few.
-    pub(crate) fn know_pages(&self, id: ObjectId, found: &FoundRow, pages: &PageTable) {
+    /// Remembers where the pages and the ledgers are of a row that was found in the index, if they
+    /// are few.
+    pub(crate) fn know_places(
+        &self,
+        id: ObjectId,
+        found: &FoundRow,
+        pages: &PageTable,
+        ledgers: Ledgers,
+    ) {
         if let (Some(epoch), None) = (found.indexed_in, &found.row.pages)
             && pages.count() <= PAGES_KEPT_MAX
         {
-            let row = Row { pages: Some(pages.clone()), ..Row::clone(&found.row) };
+            let (pages, ledgers) = (Some(pages.clone()), ledgers.remembered());
+            let row = Row { pages, ledgers, ..Row::clone(&found.row) };
             self.row_cache.lock().put(epoch, id, Arc::new(row));
         }
     }

@@ -254,7 +254,7 @@ impl<'a> Envelope<'a> {
             None => {
                 let start = time.max(self.shared.head_time(self.object)?);
                 match start.saturating_add(EXPIRY) {
-                    expires if expires > self.floor(keys)? => expires,
+                    expires if self.floor(keys)?.is_none_or(|floor| expires > floor) => expires,
                     // Many keys signed for long: it holds as long as it may.
                     _ => start.saturating_add(EXPIRY_MAX),
                 }
@@ -263,11 +263,11 @@ impl<'a> Envelope<'a> {
         Ok((time, expires))
     }
 
-    /// Returns the moment after which an input of `keys` has to expire, as far as the newest
-    /// version shows, as if the policy named none of them.
-    fn floor(&self, keys: &[&SigningKey]) -> Result<Time> {
+    /// Returns the moment after which an input of `keys` has to expire, if there is one, as far as
+    /// the newest version shows, as if the policy named none of them.
+    fn floor(&self, keys: &[&SigningKey]) -> Result<Option<Time>> {
         if keys.is_empty() {
-            return Ok(Time::MIN);
+            return Ok(None);
         }
         let keys: Vec<_> = keys.iter().map(|key| key.public()).collect();
         Ok(self.shared.ledger(self.object)?.nonces.floor(&keys, Tracked::NONE))

@@ -146,7 +146,7 @@ impl<'a> Auditor<'a> {
     pub(crate) fn resume(
         &mut self,
         definition: Arc<Definition>,
-        ledger: Ledger,
+        ledger: Arc<Ledger>,
         image: Image,
         globals: Vec<u64>,
         library: &dyn PartSource,

@@ -42,8 +42,6 @@ pub(crate) struct Admitted {
     hash: VersionHash,
     ledger: Arc<Ledger>,
     payloads: EncodedPayloads,
-    /// The ledger, if it changed.
-    new_ledger: Option<Vec<u8>>,
     new_globals: Option<Vec<u8>>,
     new_parts: NewParts,
     rules: Vec<String>,
@@ -66,7 +64,6 @@ impl Admitted {
             new_code.map_or(&live.globals[..], |new_code| new_code.image.base().globals());
         Ok(Admitted {
             payloads,
-            new_ledger: (!Arc::ptr_eq(&ledger, &live.head.ledger)).then(|| ledger.encode()),
             new_globals: (result.globals != globals).then(|| encode_globals(&result.globals)),
             new_parts: NewParts::of(library, &result.definition, new_code)?,
             rules: admission.rules.into_iter().chain(admission.migrated).collect(),
@@ -92,7 +89,8 @@ impl Admitted {
             globals: self.new_globals.as_deref(),
             pages: self.result.pages().collect(),
         };
-        let (hash, ledger) = (self.hash, self.new_ledger.as_deref());
+        let is_new = !Arc::ptr_eq(&self.ledger, &live.head.ledger);
+        let (hash, ledger) = (self.hash, Some(&self.ledger).filter(|_| is_new));
         let (base, before) = match &self.result.new_code {
             Some(NewCode { runnable, image }) => (Some(runnable.base_hash), Some(image)),
             None => (None, Some(&live.image)),

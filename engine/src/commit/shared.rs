@@ -202,7 +202,7 @@ impl Shared {
         if let Some(ledger) = self.residents.ledger(id) {
             return Ok(ledger);
         }
-        Ok(Arc::new(self.library.store.newest_ledger(id)?.ok_or(ErrorKind::NoObject)?))
+        Ok(self.library.store.newest_ledger(id)?.ok_or(ErrorKind::NoObject)?)
     }
 
     /// Loads an object as its next step needs it, and publishes its newest version. The worker on

@@ -63,7 +63,7 @@ pub(crate) fn past(shared: &Shared, snapshot: &Snapshot) -> Result<Past> {
     let (store, id) = (&shared.library.store, snapshot.id());
     let version = store.version(id, snapshot.header().seq)?;
     let version = version.ok_or_else(|| Error::from(ErrorKind::NoObject).about(id))?;
-    Ok(store.ledger(id, &version)?.past)
+    Ok(store.ledger(id, &version)?.past.clone())
 }
 
 /// Returns the object's definition, without its memory.

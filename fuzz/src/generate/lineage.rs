@@ -4,17 +4,18 @@
 //! The memory roots are invented as well. This module does not know the store, nor what it should
 //! have.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use object::commit::Commit;
 use object::credential::{Credential, Proof, PublicKey, Signature};
 use object::effects::{Admission, Effects, WakeChange, encode_globals, globals_hash};
-use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash};
+use object::hash::{BaseHash, CodeHash, MemoryRoot, PolicyHash, SchemaHash, SessionId};
 use object::head::{Head, Outcome, Parts, genesis};
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
-use object::ledger::{DAY, Tracked};
+use object::ledger::{DAY, Ledger, Tracked};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::{Reason, Refusal, Verdict};
@@ -46,6 +47,10 @@ pub(crate) struct Author {
     pages_max: u32,
     globals: Vec<u64>,
     nonce: u64,
+    /// The keys that sign.
+    keys: u8,
+    /// A session that was opened, by these keys, until then.
+    session: Option<(SessionId, Vec<PublicKey>, Time)>,
 }
 
 /// A record that an author appends.
@@ -56,7 +61,7 @@ pub(crate) enum Made {
         /// The commit.
         bytes: Vec<u8>,
         /// The ledger, when it changed.
-        ledger: Option<Vec<u8>>,
+        ledger: Option<Arc<Ledger>>,
         /// The base image, in a genesis or an upgrade.
         base: Option<BaseHash>,
         /// The memory before.
@@ -79,7 +84,7 @@ impl Made {
         match self {
             Made::Version { bytes, ledger, base, before } => {
                 let commit = Commit::decode(bytes).expect("it was encoded");
-                let (ledger, before) = (ledger.as_deref(), Some(before));
+                let (ledger, before) = (ledger.as_ref(), Some(before));
                 let hash = commit.header.hash();
                 Change::Commit(NewCommit { commit, hash, base: *base, ledger, before })
             }
@@ -146,7 +151,9 @@ impl Author {
         let globals = (step.globals != base.globals()).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&head, &input, &Admission::default(), globals.as_deref());
         let (image, globals) = (step.image, step.globals);
-        let author = Author { head, image, pages_max, globals, nonce: 0 };
+        // The ledger is small, or written as its changes.
+        let keys = [3, 100][rng.random_range(0..2)];
+        let author = Author { head, image, pages_max, globals, nonce: 0, keys, session: None };
         (author, Made::Version { bytes, ledger: None, base: Some(hash), before })
     }
 
@@ -158,7 +165,7 @@ impl Author {
         let step = Step::new(rng, &before, self.pages_max, before.base().globals());
         let admission = Admission { migrated: vec!["new".to_string()], ..Admission::default() };
         let (header, ledger) = self.head.successor(&input, &step.outcome(parts), &admission);
-        let new_ledger = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
+        let new_ledger = (header.ledger != self.head.header.ledger).then(|| Arc::clone(&ledger));
         self.head.advance(header, ledger);
         let is_new = step.globals != before.base().globals();
         let globals = is_new.then(|| encode_globals(&step.globals));
@@ -179,27 +186,52 @@ impl Author {
             1 => Request::Write { fields: vec![("count".to_string(), header::blob(rng))] },
             _ => Request::Call { method: "go".to_string(), arguments: header::blob(rng) },
         };
-        let mut admission = Admission::default();
         let mut input = Input { request, time, credential: None };
-        if rng.random_bool(0.3) {
-            self.nonce += 1;
-            let key = [rng.random_range(0..3); 32];
-            admission.signers.push(PublicKey(key));
-            let mut credential = Credential::new(self.nonce, time);
-            credential.proof = Proof::Signatures(vec![Signature { key, bytes: [0; 64] }]);
-            input.credential = Some(credential);
-        }
+        let share = if self.keys > 3 { 0.8 } else { 0.3 };
+        let signers = match rng.random_bool(share) {
+            true => self.sign(rng, &mut input),
+            false => Vec::new(),
+        };
+        let admission = Admission { signers, ..Admission::default() };
         let mut step = Step::new(rng, &self.image, self.pages_max, &self.globals);
         step.effects.wake = wake(rng, time.as_millis());
         let (header, ledger) =
             self.head.successor(&input, &step.outcome(parts(&self.head)), &admission);
-        let new_ledger = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
+        let new_ledger = (header.ledger != self.head.header.ledger).then(|| Arc::clone(&ledger));
         self.head.advance(header, ledger);
         let globals = (step.globals != self.globals).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&self.head, &input, &admission, globals.as_deref());
         self.globals = step.globals;
         let before = std::mem::replace(&mut self.image, step.image);
         Made::Version { bytes, ledger: new_ledger, base: None, before }
+    }
+
+    /// Has some keys sign an input, or puts it in the session that is open; returns the signers.
+    /// Now and then the input opens one.
+    fn sign(&mut self, rng: &mut StdRng, input: &mut Input) -> Vec<PublicKey> {
+        self.nonce += 1;
+        let mut credential = Credential::new(self.nonce, input.time);
+        if let Some((session, keys, _)) = self.session.clone().filter(|it| it.2 >= input.time)
+            && input.request != Request::Cycle
+            && rng.random_bool(0.2)
+        {
+            credential.proof = Proof::Session { session, mac: [0; 32] };
+            input.credential = Some(credential);
+            return keys;
+        }
+        let count = if self.keys > 3 && rng.random_bool(0.2) { 30 } else { 1 };
+        let keys: BTreeSet<u8> = (0..count).map(|_| rng.random_range(0..self.keys)).collect();
+        let signature = |key: &u8| Signature { key: [*key; 32], bytes: [0; 64] };
+        credential.proof = Proof::Signatures(keys.iter().map(signature).collect());
+        input.credential = Some(credential);
+        let keys: Vec<PublicKey> = keys.into_iter().map(|key| PublicKey([key; 32])).collect();
+        if rng.random_bool(0.1) {
+            let (session, span) = (SessionId(rng.random()), [0, 3000][rng.random_range(0..2)]);
+            let expires = input.time.saturating_add(Duration::from_millis(span));
+            input.request = Request::OpenSession { session, expires };
+            self.session = Some((session, keys.clone(), expires));
+        }
+        keys
     }
 
     /// A refusal behind the newest version.

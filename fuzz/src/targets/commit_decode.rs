@@ -8,6 +8,7 @@ use std::sync::Arc;
 use object::commit::Commit;
 use object::credential::{Credential, PublicKey};
 use object::effects::{Admission, Effects, decode_globals, encode_globals};
+use object::hash::SessionId;
 use object::image::BaseImage;
 use object::input::{Input, Request};
 use object::ledger::{Ledger, Nonces, Tracked, Used};
@@ -26,8 +27,10 @@ type Again = fn(&[u8]) -> object::Result<Vec<u8>>;
 
 pub(crate) fn run(seed: u64) -> Outcome {
     let mut rng = source(seed);
-    if rng.random_bool(0.1) {
-        return says(&mut rng);
+    match rng.random_range(0..10) {
+        0 => return says(&mut rng),
+        1 => return changes(&mut rng),
+        _ => {}
     }
     let (what, encoded, again): (_, Vec<u8>, Again) = match rng.random_range(0..10) {
         0 => {
@@ -42,7 +45,7 @@ pub(crate) fn run(seed: u64) -> Outcome {
         3 => ("refusal", header::refusal(&mut rng).encode(), |bytes| {
             Ok(Refusal::decode(bytes)?.encode())
         }),
-        4 => ("ledger", ledger(&mut rng).encode(), |bytes| Ok(Ledger::decode(bytes)?.encode())),
+        4 => ("ledger", life(&mut rng).0.encode(), |bytes| Ok(Ledger::decode(bytes)?.encode())),
         5 => ("globals", encode_globals(&globals(&mut rng)), |bytes| {
             Ok(encode_globals(&decode_globals(bytes)?))
         }),
@@ -87,6 +90,26 @@ fn says(rng: &mut StdRng) -> Outcome {
         .map_err(|it| format!("{it}: {problem:?} of {input:?}"))
 }
 
+/// A ledger follows from an earlier one and the changes since, and has its hash; other changes lead
+/// to other ledgers, or are none.
+fn changes(rng: &mut StdRng) -> Outcome {
+    let (ledger, base) = life(rng);
+    let encoded = ledger.changes(&base);
+    let changed = must("reading changes of a ledger", base.changed_by(&encoded))?;
+    equal("the ledger that was changed", &*ledger, &changed)?;
+    equal("its hash", &ledger.hash(), &changed.hash())?;
+    let is_same = ledger.hash() == base.hash();
+    equal("whether two ledgers have one hash", &(*ledger == *base), &is_same)?;
+    let mut mutated = encoded.clone();
+    bytes::mutate(rng, &mut mutated);
+    if let Ok(other) = base.changed_by(&mutated) {
+        equal("mutated changes of a ledger", &mutated, &other.changes(&base))?;
+        let is_same = other.hash() == ledger.hash();
+        equal("whether changes lead to one ledger", &(mutated == encoded), &is_same)?;
+    }
+    Ok(())
+}
+
 fn random(rng: &mut StdRng) -> Vec<u8> {
     let count = rng.random_range(0..600);
     let mut random = bytes::random(rng, count);
@@ -101,11 +124,14 @@ fn globals(rng: &mut StdRng) -> Vec<u64> {
     (0..rng.random_range(0..5)).map(|_| bytes::number(rng)).collect()
 }
 
-fn ledger(rng: &mut StdRng) -> Arc<Ledger> {
+/// A ledger, and an earlier one of the same lineage.
+fn life(rng: &mut StdRng) -> (Arc<Ledger>, Arc<Ledger>) {
     let actions = ["go", "write", "a-b"].iter().filter(|_| rng.random()).map(ToString::to_string);
     let named = (0..2).map(|key| PublicKey([key; 32]));
     let tracked = Tracked::new(actions.collect::<Vec<String>>(), rng.random()).naming(named);
     let mut ledger = Arc::new(Ledger::default());
+    let mut earlier = Arc::clone(&ledger);
+    let keys = [4, 40][rng.random_range(0..2)];
     for seq in 1..rng.random_range(1..80) {
         let request = match rng.random_range(0..3) {
             0 => Request::Call { method: "go".to_string(), arguments: Vec::new() },
@@ -113,20 +139,35 @@ fn ledger(rng: &mut StdRng) -> Arc<Ledger> {
             _ => Request::Cycle,
         };
         let signers: Vec<PublicKey> = match rng.random_bool(0.3) {
-            true => vec![PublicKey([rng.random_range(0..4); 32])],
+            true => vec![PublicKey([rng.random_range(0..keys); 32])],
             false => Vec::new(),
         };
         let credential = signers
             .first()
             .map(|_| Credential::new(seq, Time::from_millis(seq + rng.random_range(0..9))));
+        let request = match credential.is_some() && rng.random_bool(0.2) {
+            true => {
+                let expires = Time::from_millis(seq + rng.random_range(0..30));
+                Request::OpenSession { session: SessionId([rng.random(); 32]), expires }
+            }
+            false => request,
+        };
+        if let Request::OpenSession { session, .. } = request
+            && ledger.sessions.get(session).is_some()
+        {
+            continue;
+        }
         let input = Input { request, time: Time::from_millis(seq), credential };
         ledger = ledger.next(&tracked, seq, &input, &signers);
+        if rng.random_bool(0.1) {
+            earlier = Arc::clone(&ledger);
+        }
     }
     if rng.random_bool(0.05) {
         let ledger = Arc::make_mut(&mut ledger);
         crowd(rng, &tracked, &mut ledger.nonces);
     }
-    ledger
+    (ledger, earlier)
 }
 
 /// Has more keys sign than a ledger remembers.

@@ -11,11 +11,13 @@ pub(crate) mod model;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::time::Duration;
 
+use object::credential::PublicKey;
 use object::head::Head;
-use object::ledger::DAY;
+use object::ledger::{DAY, Ledger, Tracked, Used};
 use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -80,7 +82,32 @@ pub(crate) fn run(seed: u64) -> Outcome {
     run.compare()?;
     let report = must("checking", run.store().check(|_, _| {}))?;
     hold(format!("an undamaged store is sound: {:?}", report.damage), report.is_sound())?;
-    run.check_in_parts(&report)
+    run.check_in_parts(&report)?;
+    another_ledger(&mut run.rng, &run.directory.path().join("another"))
+}
+
+/// A record whose ledger is not the one that its header names: a read and a check say so.
+fn another_ledger(rng: &mut StdRng, path: &Path) -> Outcome {
+    let ingredients = Ingredients::small(rng);
+    let (mut author, made) = Author::begin(rng, &ingredients);
+    let mut draft = Draft { made: vec![made], ..Draft::default() };
+    for _ in 0..rng.random_range(2..30) {
+        draft.made.push(author.version(rng));
+    }
+    let Some(Made::Version { ledger: Some(ledger), .. }) = draft.made.last_mut() else {
+        return Ok(());
+    };
+    let mut other = Ledger::clone(ledger);
+    let used = Used { nonce: u64::MAX, expires: Time::MAX };
+    other.nonces.record(&[PublicKey([0xee; 32])], used, Time::MIN, Tracked::NONE);
+    *ledger = Arc::new(other);
+    let store = must("opening", patient().open(path))?;
+    must("appending", append(&store, &ingredients, &draft))?;
+    let is_damaged = |error: &storage::Error| error.kind().is_damaged();
+    let read = store.head(author.head.id);
+    hold("another ledger is not read", read.as_ref().is_err_and(is_damaged))?;
+    let report = must("checking", store.check(|_, _| {}))?;
+    hold("another ledger is found", !report.is_sound())
 }
 
 /// Options under which much happens: small segments, an index that is written often or never.

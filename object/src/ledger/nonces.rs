@@ -14,7 +14,7 @@
 //! This module knows no signatures (the given keys are verified) and no policies (the names are
 //! given).
 //!
-//! Invariant: entries ascend by key; the named floor is at most the floor.
+//! Invariant: the named floor is at most the floor.
 
 use crate::codec::{Reader, Write};
 use crate::credential::{EXPIRY_MAX, PublicKey};
@@ -22,7 +22,14 @@ use crate::error::Result;
 use crate::limits::NONCES_MAX;
 use crate::time::Time;
 
+use super::changes::{Advance, Change};
 use super::past::Tracked;
+use super::trie::{Entry, Key, Trie};
+
+/// The flag of floors of which there is one.
+const HAS_FLOOR: u8 = 1;
+/// The flag of floors of which there is a named one.
+const HAS_NAMED_FLOOR: u8 = 2;
 
 /// The reasons for which a nonce is not admitted.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
@@ -54,12 +61,12 @@ pub struct Used {
 /// admitted, can still follow it once the entry is forgotten.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Nonces {
-    entries: Vec<Nonce>,
-    /// The floor: an input of a key without an entry must expire after this; [`Time::MIN`] when
-    /// nothing was dropped.
-    floor: Time,
+    entries: Trie<Nonce>,
+    /// The floor: an input of a key without an entry must expire after this, if an entry was
+    /// dropped.
+    floor: Option<Time>,
     /// The same, for a key that the policy names.
-    named_floor: Time,
+    named_floor: Option<Time>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,12 +77,37 @@ struct Nonce {
     moment: Time,
 }
 
-const NONCE_BYTES: usize = 48;
+impl Entry for Nonce {
+    fn key(&self) -> &Key {
+        &self.key.0
+    }
+
+    fn until(&self) -> Time {
+        self.moment
+    }
+
+    fn keys(&self) -> usize {
+        1
+    }
+
+    fn heap_bytes(&self) -> usize {
+        0
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.put(&self.key.0).put_u64(self.nonce).put_time(self.moment);
+    }
+}
 
 impl Nonces {
-    /// Bytes that they take in memory.
+    /// Bytes that they take in memory beside their own.
     pub(super) fn memory_bytes(&self) -> usize {
-        size_of_val(&self.entries[..])
+        self.entries.memory_bytes()
+    }
+
+    /// The number of keys.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
     }
 
     /// Checks that `keys` may use the nonce `used`, under a policy whose named keys are in
@@ -92,50 +124,46 @@ impl Nonces {
     ) -> Result<(), NonceProblem> {
         self.follows(keys, used.nonce)?;
         match self.floor(keys, tracked) {
-            floor if Time::MIN < floor && used.expires <= floor => {
-                Err(NonceProblem::Forgotten { floor })
-            }
+            Some(floor) if used.expires <= floor => Err(NonceProblem::Forgotten { floor }),
             _ => Ok(()),
         }
     }
 
     /// Checks that a nonce is above the last known one of each of `keys`.
     fn follows(&self, keys: &[PublicKey], nonce: u64) -> Result<(), NonceProblem> {
-        for key in keys {
-            if let Ok(index) = self.find(key) {
-                match nonce.cmp(&self.entries[index].nonce) {
-                    std::cmp::Ordering::Greater => {}
-                    std::cmp::Ordering::Equal => return Err(NonceProblem::Replayed),
-                    std::cmp::Ordering::Less => return Err(NonceProblem::Reordered),
-                }
+        for entry in keys.iter().filter_map(|key| self.find(key)) {
+            match nonce.cmp(&entry.nonce) {
+                std::cmp::Ordering::Greater => {}
+                std::cmp::Ordering::Equal => return Err(NonceProblem::Replayed),
+                std::cmp::Ordering::Less => return Err(NonceProblem::Reordered),
             }
         }
         Ok(())
     }
 
-    /// The moment after which an input of `keys` has to expire; [`Time::MIN`] when there is none.
-    pub fn floor(&self, keys: &[PublicKey], tracked: &Tracked) -> Time {
+    /// Returns the moment after which an input of `keys` has to expire, if there is one.
+    pub fn floor(&self, keys: &[PublicKey], tracked: &Tracked) -> Option<Time> {
         let of = |key: &PublicKey| match self.find(key) {
-            Ok(_) => Time::MIN,
-            Err(_) if tracked.names(key) => self.named_floor,
-            Err(_) => self.floor,
+            Some(_) => None,
+            None if tracked.names(key) => self.named_floor,
+            None => self.floor,
         };
-        keys.iter().map(of).max().unwrap_or_default()
+        keys.iter().filter_map(of).max()
     }
 
     /// Returns whether an admitted input of this key is remembered.
     pub fn knows(&self, key: &PublicKey) -> bool {
-        self.find(key).is_ok()
+        self.find(key).is_some()
     }
 
     /// The last nonce of a key that is remembered.
     pub fn last(&self, key: &PublicKey) -> Option<u64> {
-        self.find(key).ok().map(|index| self.entries[index].nonce)
+        self.find(key).map(|entry| entry.nonce)
     }
 
     /// Returns whether any entry was dropped before its time.
     pub(super) fn has_floor(&self) -> bool {
-        self.floor > Time::MIN
+        self.floor.is_some()
     }
 
     /// Records that `keys` used the nonce `used` at `time` and forgets long-expired entries. If too
@@ -143,43 +171,38 @@ impl Nonces {
     pub fn record(&mut self, keys: &[PublicKey], used: Used, time: Time, tracked: &Tracked) {
         let follows = self.follows(keys, used.nonce);
         debug_assert!(follows.is_ok(), "only admitted nonces are recorded");
-        self.entries.retain(|entry| entry.moment.saturating_add(EXPIRY_MAX) >= time);
+        self.entries.forget(time.saturating_sub(EXPIRY_MAX));
         for &key in keys {
-            match self.find(&key) {
-                Ok(index) => {
-                    let entry = &mut self.entries[index];
-                    entry.nonce = used.nonce;
-                    entry.moment = entry.moment.max(used.expires);
-                }
-                Err(index) => {
-                    let entry = Nonce { key, nonce: used.nonce, moment: used.expires };
-                    self.entries.insert(index, entry);
-                }
-            }
+            let before = self.find(&key).map_or(Time::MIN, |entry| entry.moment);
+            let moment = before.max(used.expires);
+            self.entries.put(Nonce { key, nonce: used.nonce, moment });
         }
         while self.entries.len() > NONCES_MAX {
             self.displace(keys, tracked);
         }
         for floor in [&mut self.floor, &mut self.named_floor] {
             // A floor below `time` excludes no unexpired input.
-            *floor = if *floor < time { Time::MIN } else { *floor };
+            *floor = floor.filter(|floor| *floor >= time);
         }
-        debug_assert!(self.check_invariants(), "the table holds together");
+        debug_assert!(self.named_floor <= self.floor, "the named floor is at most the floor");
     }
 
     /// Drops the entry whose inputs expire first. The policy can hardly name as many keys as there
     /// is room for; if it does, the entry of a named key goes.
     fn displace(&mut self, keys: &[PublicKey], tracked: &Tracked) {
-        let order = |(_, entry): &(usize, &Nonce)| {
-            let (own, named) = (keys.contains(&entry.key), tracked.names(&entry.key));
-            (own, named, entry.moment, entry.key)
+        let of = |own, named| {
+            let fits = |entry: &Nonce| {
+                keys.contains(&entry.key) == own && tracked.names(&entry.key) == named
+            };
+            self.entries.first(fits).copied()
         };
-        let first = self.entries.iter().enumerate().min_by_key(order);
-        let index = first.map(|(index, _)| index).expect("a table that is too long has entries");
-        let Nonce { key, moment, .. } = self.entries.remove(index);
-        self.floor = self.floor.max(moment);
+        let order = [(false, false), (false, true), (true, false), (true, true)];
+        let first = order.into_iter().find_map(|(own, named)| of(own, named));
+        let Nonce { key, moment, .. } = first.expect("a table that is too long has entries");
+        self.entries.remove(&key.0);
+        self.floor = self.floor.max(Some(moment));
         if tracked.names(&key) {
-            self.named_floor = self.named_floor.max(moment);
+            self.named_floor = self.named_floor.max(Some(moment));
         }
     }
 
@@ -189,40 +212,68 @@ impl Nonces {
         self.named_floor = self.floor;
     }
 
-    fn check_invariants(&self) -> bool {
-        let Nonces { entries, floor, named_floor } = self;
-        entries.is_sorted_by(|one, next| one.key < next.key)
-            && entries.len() <= NONCES_MAX
-            && named_floor <= floor
+    fn find(&self, key: &PublicKey) -> Option<&Nonce> {
+        self.entries.get(&key.0)
     }
 
-    fn find(&self, key: &PublicKey) -> Result<usize, usize> {
-        self.entries.binary_search_by_key(key, |entry| entry.key)
+    /// Appends what the ledger's hash covers.
+    pub(super) fn put_root(&self, bytes: &mut Vec<u8>) {
+        self.entries.put_root(bytes);
+        self.put_floors(bytes);
     }
 
-    pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
-        bytes.put_count(self.entries.len());
-        for entry in &self.entries {
-            bytes.put(&entry.key.0).put_u64(entry.nonce).put_time(entry.moment);
+    fn put_floors(&self, bytes: &mut Vec<u8>) {
+        let has = |floor: Option<Time>, flag| if floor.is_some() { flag } else { 0 };
+        bytes.put_u8(has(self.floor, HAS_FLOOR) | has(self.named_floor, HAS_NAMED_FLOOR));
+        for floor in [self.floor, self.named_floor].into_iter().flatten() {
+            bytes.put_time(floor);
         }
-        bytes.put_time(self.floor).put_time(self.named_floor);
     }
 
-    pub(super) fn decode_from(reader: &mut Reader<'_>) -> Result<Nonces> {
-        let count = reader.count(NONCES_MAX, NONCE_BYTES)?;
-        let mut entries = Vec::with_capacity(count);
-        for _ in 0..count {
-            let key = PublicKey(reader.array()?);
-            entries.push(Nonce { key, nonce: reader.u64()?, moment: reader.time()? });
+    /// Appends the changes since `base`.
+    pub(super) fn put_changes(&self, base: &Nonces, bytes: &mut Vec<u8>) {
+        self.entries.put_changes(&base.entries, bytes);
+        self.put_floors(bytes);
+    }
+
+    /// Reads the changes since these.
+    pub(super) fn changed_by(&self, reader: &mut Reader<'_>) -> Result<Nonces> {
+        let entries = self.entries.changed_by(NONCES_MAX, reader)?;
+        let flags = reader.u8()?;
+        if flags > HAS_FLOOR | HAS_NAMED_FLOOR || flags == HAS_NAMED_FLOOR {
+            return Err(reader.fail(1, "flags of floors", flags));
         }
-        if !entries.is_sorted_by(|one, next| one.key < next.key) {
-            return Err(reader.fail(0, "ascending keys", "keys out of order"));
-        }
-        let (floor, named_floor) = (reader.time()?, reader.time()?);
+        let mut floor = |flag| (flags & flag != 0).then(|| reader.time()).transpose();
+        let (floor, named_floor) = (floor(HAS_FLOOR)?, floor(HAS_NAMED_FLOOR)?);
         if named_floor > floor {
-            let (most, found) = (floor.as_millis(), named_floor.as_millis());
-            return Err(reader.fail(8, &format!("at most the floor, {most}"), found));
+            let found = named_floor.map_or(0, Time::as_millis);
+            return Err(reader.fail(8, "a named floor that is at most the floor", found));
         }
         Ok(Nonces { entries, floor, named_floor })
+    }
+}
+
+impl Change for Nonce {
+    const ADVANCES: usize = 2;
+    const BYTES_MIN: usize = 34;
+
+    fn advance(&self, old: &Nonce) -> Option<Advance> {
+        let later = self.moment.as_millis().checked_sub(old.moment.as_millis())?;
+        Some([self.nonce.checked_sub(old.nonce)?, later].into_iter().collect())
+    }
+
+    fn advanced(&self, by: &[u64]) -> Option<Nonce> {
+        let moment = Time::from_millis(self.moment.as_millis().checked_add(by[1])?);
+        Some(Nonce { nonce: self.nonce.checked_add(by[0])?, moment, ..*self })
+    }
+
+    fn put_new(&self, bytes: &mut Vec<u8>) {
+        bytes.put(&self.key.0).put_varint(self.nonce).put_varint(self.moment.as_millis());
+    }
+
+    fn read_new(reader: &mut Reader<'_>) -> Result<Nonce> {
+        let key = PublicKey(reader.array()?);
+        let (nonce, moment) = (reader.varint()?, reader.varint()?);
+        Ok(Nonce { key, nonce, moment: Time::from_millis(moment) })
     }
 }

@@ -4,11 +4,13 @@
 //! session is opened again later: an input in a session expires no later than the session. This
 //! module does not know secrets.
 //!
-//! Invariant: entries ascend by id, and have keys, which ascend.
+//! Invariant: a session has keys, which ascend.
 
 use std::sync::Arc;
 
+use super::changes::{Advance, Change};
 use super::nonces::NonceProblem;
+use super::trie::{Entry, Key, Trie};
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
@@ -20,7 +22,7 @@ use crate::time::Time;
 
 /// The sessions that are open on an object.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Sessions(Vec<SessionEntry>);
+pub struct Sessions(Trie<SessionEntry>);
 
 /// A session that was opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,8 +44,32 @@ pub enum SessionProblem {
 }
 
 const KEY_BYTES: usize = 32;
-/// Bytes of a session with one key.
-const SESSION_BYTES: usize = 81;
+
+impl Entry for SessionEntry {
+    fn key(&self) -> &Key {
+        &self.id.0
+    }
+
+    fn until(&self) -> Time {
+        self.expires
+    }
+
+    fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
+    fn heap_bytes(&self) -> usize {
+        size_of_val(&self.keys[..])
+    }
+
+    fn put(&self, bytes: &mut Vec<u8>) {
+        bytes.put(&self.id.0).put_time(self.expires).put_u64(self.nonce);
+        bytes.put_count(self.keys.len());
+        for key in self.keys.iter() {
+            bytes.put(&key.0);
+        }
+    }
+}
 
 /// Returns the number of sessions, and of their keys, that an object may have: sessions opened by a
 /// key that the policy names have room of their own.
@@ -85,15 +111,19 @@ impl SessionEntry {
 }
 
 impl Sessions {
-    /// Bytes that they take in memory.
+    /// Bytes that they take in memory beside their own.
     pub(super) fn memory_bytes(&self) -> usize {
-        let keys = |session: &SessionEntry| size_of_val(&session.keys[..]);
-        size_of_val(&self.0[..]) + self.0.iter().map(keys).sum::<usize>()
+        self.0.memory_bytes()
+    }
+
+    /// The number of sessions, and of their keys.
+    pub(super) fn counts(&self) -> (usize, usize) {
+        (self.0.len(), self.0.keys())
     }
 
     /// The session of this id, if it was opened and is not forgotten.
     pub fn get(&self, id: SessionId) -> Option<&SessionEntry> {
-        self.find(id).ok().map(|index| &self.0[index])
+        self.0.get(&id.0)
     }
 
     /// Returns whether no session is on record.
@@ -113,13 +143,14 @@ impl Sessions {
         (key_count, is_named): (usize, bool),
         time: Time,
     ) -> Result<(), SessionProblem> {
-        let open = || self.0.iter().filter(|session| session.expires >= time);
-        if open().any(|session| session.id == id) {
+        let mut open = self.clone();
+        open.forget(time);
+        if open.get(id).is_some() {
             return Err(SessionProblem::Open);
         }
-        let keys: usize = open().map(|session| session.keys.len()).sum();
         let (sessions_max, keys_max) = room(is_named);
-        if open().count() >= sessions_max || keys + key_count > keys_max {
+        let (sessions, keys) = open.counts();
+        if sessions >= sessions_max || keys + key_count > keys_max {
             return Err(SessionProblem::Full);
         }
         Ok(())
@@ -127,65 +158,79 @@ impl Sessions {
 
     /// Forgets the sessions that have expired by `time`.
     pub(super) fn forget(&mut self, time: Time) {
-        self.0.retain(|session| session.expires >= time);
+        self.0.forget(time);
     }
 
     /// Opens a session of `keys` until `expires`.
     pub(super) fn open(&mut self, id: SessionId, keys: &[PublicKey], expires: Time) {
         debug_assert!(!keys.is_empty(), "a session is opened by signatures");
-        match self.find(id) {
-            Ok(_) => debug_assert!(false, "only what is not open is opened"),
-            Err(index) => {
-                self.0.insert(index, SessionEntry { id, expires, nonce: 0, keys: keys.into() });
-            }
-        }
+        debug_assert!(self.get(id).is_none(), "only what is not open is opened");
+        self.0.put(SessionEntry { id, expires, nonce: 0, keys: keys.into() });
     }
 
     /// Records that an input in the session had `nonce`.
     pub(super) fn record(&mut self, id: SessionId, nonce: u64) {
-        if let Ok(index) = self.find(id) {
-            debug_assert!(self.0[index].admit(nonce).is_ok(), "only admitted nonces are recorded");
-            self.0[index].nonce = nonce;
+        if let Some(open) = self.get(id) {
+            debug_assert!(open.admit(nonce).is_ok(), "only admitted nonces are recorded");
+            let entry = SessionEntry { nonce, ..open.clone() };
+            self.0.put(entry);
         }
     }
 
-    fn find(&self, id: SessionId) -> Result<usize, usize> {
-        self.0.binary_search_by_key(&id, |session| session.id)
+    /// Appends what the ledger's hash covers.
+    pub(super) fn put_root(&self, bytes: &mut Vec<u8>) {
+        self.0.put_root(bytes);
     }
 
-    pub(super) fn encode_into(&self, bytes: &mut Vec<u8>) {
-        bytes.put_count(self.0.len());
-        for session in &self.0 {
-            bytes.put(&session.id.0).put_time(session.expires).put_u64(session.nonce);
-            bytes.put_count(session.keys.len() * KEY_BYTES);
-            for key in session.keys.iter() {
-                bytes.put(&key.0);
+    /// Appends the changes since `base`.
+    pub(super) fn put_changes(&self, base: &Sessions, bytes: &mut Vec<u8>) {
+        self.0.put_changes(&base.0, bytes);
+    }
+
+    /// Reads the changes since these.
+    pub(super) fn changed_by(&self, reader: &mut Reader<'_>) -> Result<Sessions> {
+        let (sessions_max, keys_max) = room(true);
+        let changed = self.0.changed_by(sessions_max, reader)?;
+        match changed.keys() {
+            keys if keys > keys_max => {
+                Err(reader.fail(0, &format!("at most {keys_max} keys of sessions"), keys))
             }
+            _ => Ok(Sessions(changed)),
+        }
+    }
+}
+
+impl Change for SessionEntry {
+    const ADVANCES: usize = 1;
+    const BYTES_MIN: usize = 67;
+
+    fn advance(&self, old: &SessionEntry) -> Option<Advance> {
+        let is_same = (self.expires, &self.keys) == (old.expires, &old.keys);
+        let by = self.nonce.checked_sub(old.nonce).filter(|_| is_same)?;
+        Some([by].into_iter().collect())
+    }
+
+    fn advanced(&self, by: &[u64]) -> Option<SessionEntry> {
+        Some(SessionEntry { nonce: self.nonce.checked_add(by[0])?, ..self.clone() })
+    }
+
+    fn put_new(&self, bytes: &mut Vec<u8>) {
+        bytes.put(&self.id.0).put_varint(self.expires.as_millis()).put_varint(self.nonce);
+        bytes.put_count(self.keys.len());
+        for key in self.keys.iter() {
+            bytes.put(&key.0);
         }
     }
 
-    pub(super) fn decode_from(reader: &mut Reader<'_>) -> Result<Sessions> {
-        let (sessions_max, mut keys_left) = room(true);
-        let count = reader.count(sessions_max, SESSION_BYTES)?;
-        let mut sessions: Vec<SessionEntry> = Vec::with_capacity(count);
-        for _ in 0..count {
-            let id = SessionId(reader.array()?);
-            if sessions.last().is_some_and(|last| last.id >= id) {
-                return Err(reader.fail(32, "ascending sessions", id));
-            }
-            let (expires, nonce) = (reader.time()?, reader.u64()?);
-            let key_bytes = reader.count(SIGNATURES_MAX.min(keys_left) * KEY_BYTES, 1)?;
-            if !key_bytes.is_multiple_of(KEY_BYTES) {
-                return Err(reader.fail(0, "a multiple of 32", key_bytes));
-            }
-            keys_left -= key_bytes / KEY_BYTES;
-            let keys = (0..key_bytes / KEY_BYTES).map(|_| reader.array().map(PublicKey));
-            let keys: Vec<PublicKey> = keys.collect::<Result<_>>()?;
-            if keys.is_empty() || !keys.is_sorted_by(|one, next| one < next) {
-                return Err(reader.fail(0, "keys that ascend", "none, or out of order"));
-            }
-            sessions.push(SessionEntry { id, expires, nonce, keys: keys.into() });
+    fn read_new(reader: &mut Reader<'_>) -> Result<SessionEntry> {
+        let id = SessionId(reader.array()?);
+        let (expires, nonce) = (Time::from_millis(reader.varint()?), reader.varint()?);
+        let count = reader.count(SIGNATURES_MAX, KEY_BYTES)?;
+        let keys = (0..count).map(|_| reader.array().map(PublicKey));
+        let keys: Vec<PublicKey> = keys.collect::<Result<_>>()?;
+        if keys.is_empty() || !keys.is_sorted_by(|one, next| one < next) {
+            return Err(reader.fail(0, "keys that ascend", "none, or out of order"));
         }
-        Ok(Sessions(sessions))
+        Ok(SessionEntry { id, expires, nonce, keys: keys.into() })
     }
 }

@@ -376,10 +376,10 @@ fn encodings_are_those_of_format_version_2() {
         admission      e379cfe39fe79e26cb3bee070c00686ab6da7ab6cbed407270bdc2bc87b39f6d
         globals        4fd67a0217603068e06c663459fec88963232fd235be2d269e05ef4f59813163
         amendment      3fcaa399761011d0afc9791be277be26b084a943fc61d4c4829abe5e659ca97e
-        nonces         73f323b9332a644805f0a614c59f3a47336123d4fef9ee565a0b9b52ccf13852
-        ledger         dadfcfb2f89c500e596f2a07f5bff183248c8339a654e68b62c0b633f7157f5f
+        nonces         b5a2d903ef4256ef2bbfa78d3a123b44938374258e5a6e2f2ecdec5723f6880c
+        ledger         79b27d372b3a1d0078a05945f15e81ff7f5c692af3ad72c026ad28fd639ec8df
         session input  d76549e31f7fa8734418ba9a58c42cce27e209f01a0e6b1cff766b8ccea46903
-        sessions       91860e28443a3a7d0e3c99cf5e4b88b9e85ffce2af45e632423a48ae3858c971
+        sessions       96147fc49a294d7c4c088cae9081847ffe474e540db69c6e97a779bc8be2cec9
         message        390ec6e0f9986fc48f561715c7db594cdd6b14ecd4b793ff4f0e9d72fac456e6
         upgrade        f7feca1039de19205b3d8925f01813cd6c57387319a50d9a63b11a730e332340
         fork           8ea4af02a2898d95374a21d3372201943effefec092ade95ceed1a45a472c7a7

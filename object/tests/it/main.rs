@@ -2,6 +2,7 @@
 //!
 //! - `codecs`: every encoding there and back, flipped, cut and extended; the committed hashes.
 //! - `image`: the changes that a step may make to an image.
+//! - `ledger`: ledgers and their changes, against a model.
 //! - `lineage`: proofs of ancestry, honest and forged.
 //! - `memory`: the root of large and growing memories.
 //! - `samples`: seeded structures; `source`, where they come from; `wrap`, their lines.
@@ -15,6 +16,7 @@ extern crate continuant_object as object;
 
 mod codecs;
 mod image;
+mod ledger;
 mod lineage;
 mod memory;
 mod samples;

@@ -208,7 +208,7 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
     let used = Used { nonce: 1, expires: after(21).saturating_add(EXPIRY_MAX) };
     stranger.record(&strangers()[..1], used, after(21), Tracked::NONE);
     assert!(!stranger.knows(&owner), "it expired");
-    assert_eq!(stranger.floor(&[owner], Tracked::NONE), time.saturating_add(EXPIRY_MAX));
+    assert_eq!(stranger.floor(&[owner], Tracked::NONE), Some(time.saturating_add(EXPIRY_MAX)));
     // A key that was displaced, or may have been, has to sign with a later expiry.
     head.ledger = Ledger { nonces: stranger, ..Ledger::default() }.into();
     let early = at(&head, 2, after(22), time.saturating_add(EXPIRY_MAX));
@@ -241,8 +241,8 @@ fn keys_that_fill_the_room_for_nonces_shut_nobody_out() {
     let end = floor.saturating_add(EXPIRY_MAX + Duration::from_millis(22));
     let late = at(&head, 3, end, end);
     record(&mut head, Tracked::NONE, &late);
-    assert_eq!(head.ledger.nonces.floor(&keys, Tracked::NONE), Time::MIN);
-    assert_eq!(head.ledger.encode().len(), 2 + 48 + 16 + 2);
+    assert_eq!(head.ledger.nonces.floor(&keys, Tracked::NONE), None);
+    assert_eq!(head.ledger.encode().len(), 2 + 32 + 1 + 6 + 1 + 2 + 2);
 }
 
 #[test]

@@ -96,8 +96,8 @@ fn the_capsule_of_version_2_verifies() {
             state.to_json().to_string().replace(",\"", ",\n  \"")
         );
         expect![[r#"
-            object 4b6a79cdada41e1d8ed1fa7af72c52418dc998fe1a1e7beec2eb11f914265c7a
-            version 5 065c686ff615684f20ed9a9a2955692c463f9aac42c359345df09d76535c8c18
+            object c1885bf6133aa04db858abea6024e5f40e7c35eef640c2c3e492a56ca8a6922f
+            version 5 5e53c8d4e1eb70576bbb11e158ea2568f368d0d20344094001ed4fd60a77a3ea
             refusals 4
             state {"count":14,
               "locked":true,
@@ -146,8 +146,8 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
             head.id, head.header.seq, head.hash, head.refusal_count
         );
         expect![[r#"
-            object 4b6a79cdada41e1d8ed1fa7af72c52418dc998fe1a1e7beec2eb11f914265c7a
-            version 3 bba68ce831d5d856d86048ee5ab98612ddb9ede3298855565432add00c8cdbae
+            object c1885bf6133aa04db858abea6024e5f40e7c35eef640c2c3e492a56ca8a6922f
+            version 3 57f13b6c8305982b00b064fe84d8887fbeb1ded1d6315a510aa504f2a3fc0bfe
             refusals 1
         "#]]
         .assert_eq(&found);
@@ -165,8 +165,8 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
             head.id, head.header.seq, head.hash, head.refusal_count
         );
         expect![[r#"
-            object 027e3ab4e9e19cae97cef93f3b714fb6e8bf83166a30cf72408e7d2f5f0130c1
-            version 5 fcb19b55affd000b8496568195bfe25499a1bc5bad2363a9e034ed91a849fc34
+            object fd9fd589b7d9b7bb70008d425e39a29b78b9d2be03c02fe881c75dff8936a2a7
+            version 5 856fdc97f981848cff6767eaec4cc244e33cf242fab7dfabefd4cacd0c910991
             refusals 5
         "#]]
         .assert_eq(&found);
@@ -184,8 +184,8 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
             head.id, head.header.seq, head.hash, head.refusal_count
         );
         expect![[r#"
-            object 8fa696ee8e8206cbab09a7c8ae49cb0747388f8bb8b6eda9715785232cd0b7f6
-            version 3 2a665903a92aa72481cf4cfefc9b9157aa8b5df99e3a52fcd48396caa8a3b21a
+            object bfdc4a708750c9d4d1072202f28c8c134e678c174f2c3ce06c89204dd24889cf
+            version 3 b6f5d21c28657995401c825e2d62cee6f378b3266aabdb957286989755d99572
             refusals 3
         "#]]
         .assert_eq(&found);

@@ -89,6 +89,7 @@ fn walk(heading: &str, bytes: &[u8]) -> Vec<Field> {
                 assert_eq!(row[0].parse(), Ok(walk.at), "offset of {}", row[2]);
                 1
             }
+            None if row[0].contains(" has ") || row[0].contains(" > ") => walk.compares(&row[0]),
             Some((name, values)) => {
                 let found = walk.numbers.get(name);
                 let mut values = values.split(", ").map(|value| value.parse::<u64>().unwrap());
@@ -116,14 +117,26 @@ struct Walk<'a> {
 }
 
 impl Walk<'_> {
+    /// Returns how often a row is there whose condition is about a bit of a field, or its size.
+    fn compares(&self, when: &str) -> u64 {
+        let [name, sign, number] = [0, 1, 2].map(|at| when.rsplitn(3, ' ').nth(2 - at).unwrap());
+        let (found, number) = (self.numbers[name], number.parse::<u64>().unwrap());
+        u64::from(if sign == "has" { found & number != 0 } else { found > number })
+    }
+
     fn take(&mut self, count: &str, name: &str) {
         let rest = &self.bytes[self.at..];
-        let is_varint = count == "varint";
+        let is_varint = ["varint", "gap"].contains(&count);
         let count = match count.parse::<usize>() {
             Ok(count) => count,
             Err(_) if is_varint => 1 + rest.iter().take_while(|byte| **byte >= 0x80).count(),
             Err(_) if count == "the rest" => rest.len(),
-            Err(_) => self.numbers[count] as usize,
+            Err(_) => match count.split_once(" x ") {
+                Some((each, times)) => {
+                    each.parse::<usize>().unwrap() * self.numbers[times] as usize
+                }
+                None => self.numbers[count] as usize,
+            },
         };
         let bytes = &rest[..count];
         self.at += count;

@@ -49,6 +49,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         moved: false,
         retention: None,
         pages: None,
+        ledgers: None,
     })
 }
 

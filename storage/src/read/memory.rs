@@ -1,4 +1,4 @@
-//! Reads of a version's memory, globals and ledger: from the version's record to the few others
+//! Reads of a version's memory and globals: from the version's record to the few others
 //! that have them.
 //!
 //! Page by page, the table names the record that wrote it last; that record has it whole, or as
@@ -9,14 +9,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use object::effects::decode_globals;
-use object::hash::{BaseHash, GlobalsHash, LedgerHash, ObjectId};
+use object::hash::{BaseHash, GlobalsHash, ObjectId};
 use object::image::{BaseImage, Image};
-use object::ledger::Ledger;
 use object::memory::{Memory, Page};
 
 use crate::error::position::Position;
 use crate::error::{Error, Result};
 use crate::log::frame::{Frame, Frames, damaged};
+use crate::read::ledger;
+use crate::read::ledger::Newest;
 use crate::read::version::{StoredCommit, StoredPage, before, commits, last_commit, read_commit};
 use crate::record::version::Left;
 use crate::rows::pages::{PageTable, READS_MAX};
@@ -185,22 +186,6 @@ impl Inner {
         }
         Ok(pages)
     }
-
-    /// The ledger of a version, which is at `position`.
-    pub(crate) fn ledger(
-        &self,
-        id: ObjectId,
-        stored: &StoredCommit,
-        position: Position,
-    ) -> Result<Ledger> {
-        match with_ledger(&self.log, id, stored, position)? {
-            None => Ok(Ledger::default()),
-            Some(commit) => {
-                let bytes = commit.ledger().expect("it was looked for");
-                Ok(Ledger::decode(bytes)?)
-            }
-        }
-    }
 }
 
 /// The page table of a version, and the base image that is named with it.
@@ -271,8 +256,8 @@ pub(crate) fn sources(
     if let Some((commit, _)) = with_globals(frames, reading)? {
         sources.of(commit.header().seq).globals = true;
     }
-    if let Some(commit) = with_ledger(frames, id, stored, stored.notes().ledger)? {
-        sources.of(commit.header().seq).ledger = true;
+    for part in ledger::parts(frames, id, Newest::Stored(stored), stored.notes().ledger)? {
+        sources.of(part.header().seq).ledger = true;
     }
     Ok(sources.left)
 }
@@ -293,22 +278,6 @@ fn with_globals(
     }
     let globals = decode_globals(bytes)?;
     Ok(Some((commit, globals)))
-}
-
-/// Returns the version whose record has the ledger; none for an empty one.
-fn with_ledger(
-    frames: &impl Frames,
-    id: ObjectId,
-    stored: &StoredCommit,
-    position: Position,
-) -> Result<Option<StoredCommit>> {
-    let has = |commit: &StoredCommit| commit.ledger().is_some();
-    let Some(commit) = last_with(frames, id, stored, position, has)? else { return Ok(None) };
-    let bytes = commit.ledger().expect("it was just looked for");
-    if LedgerHash::of(bytes) != stored.header().ledger {
-        return Err(damaged(position, "the ledger of the version", "others"));
-    }
-    Ok(Some(commit))
 }
 
 /// Returns the last version up to `stored`, in the frame at `position`, for which `has` is true.

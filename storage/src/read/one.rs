@@ -118,10 +118,10 @@ impl Store {
     /// # Errors
     ///
     /// As of [`Store::head`].
-    pub fn ledger(&self, id: ObjectId, version: &Version) -> Result<Ledger> {
+    pub fn ledger(&self, id: ObjectId, version: &Version) -> Result<Arc<Ledger>> {
         let commit = &version.commit;
-        let ledger = self.inner().ledger(id, commit, commit.notes().ledger);
-        ledger.map_err(|error| error.of(id))
+        let ledgers = self.inner().ledgers(id, commit, commit.notes().ledger);
+        ledgers.map(|ledgers| ledgers.newest()).map_err(|error| error.of(id))
     }
 
     /// The ledger after an object's newest version.
@@ -129,11 +129,11 @@ impl Store {
     /// # Errors
     ///
     /// As of [`Store::head`].
-    pub fn newest_ledger(&self, id: ObjectId) -> Result<Option<Ledger>> {
+    pub fn newest_ledger(&self, id: ObjectId) -> Result<Option<Arc<Ledger>>> {
         let Some(row) = self.inner().row(id)? else { return Ok(None) };
         let stored = read_commit(&self.inner().log, row.head());
-        let ledger = stored.and_then(|stored| self.inner().ledger(id, &stored, row.ledger));
-        ledger.map(Some).map_err(|error| error.of(id))
+        let ledgers = stored.and_then(|stored| self.inner().ledgers(id, &stored, row.ledger));
+        ledgers.map(|ledgers| Some(ledgers.newest())).map_err(|error| error.of(id))
     }
 
     /// Returns at most `limit` objects in the order of their ids, from the first behind `after`.
@@ -216,12 +216,13 @@ impl Inner {
         // The newest version is always kept, but a restored database may end with an older one.
         stored.require(stored.header().seq)?;
         let links = row.spine.links().iter().map(|&(seq, link)| (seq, link.hash));
+        let ledgers = self.ledgers(id, &stored, row.ledger)?;
         let head = Head {
             id,
             header: stored.header().clone().into(),
             hash: stored.hash(),
             created: row.created,
-            ledger: Arc::new(self.ledger(id, &stored, row.ledger)?),
+            ledger: ledgers.newest(),
             refusals: row.refusal_hash(),
             refusal_count: row.refusal_count,
             spine: Spine::from_links(links.collect()),
@@ -230,7 +231,7 @@ impl Inner {
             Some(known) => (known.clone(), Some(row.base)),
             None => table_of(&self.log, &stored)?,
         };
-        self.know_pages(id, found, &pages);
+        self.know_places(id, found, &pages, ledgers);
         let Whole { image, globals, base } = self.memory_at(id, row, &stored, &pages, named)?;
         Ok(ObjectState { head, image, globals, base, name: row.name.clone() })
     }
@@ -248,7 +249,7 @@ impl Inner {
             id,
             hash: stored.hash(),
             created: row.created,
-            ledger: Arc::new(self.ledger(id, &stored, stored.notes().ledger)?),
+            ledger: self.ledgers(id, &stored, stored.notes().ledger)?.newest(),
             refusals: header.refusals,
             refusal_count: header.refusal_count,
             spine: Spine::from_links(links),

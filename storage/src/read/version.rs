@@ -22,7 +22,7 @@ use crate::log::frame::{Frame, Frames, damaged, placed};
 use crate::record::link::{Link, RefusalLink};
 use crate::record::page::{PageChange, Written};
 use crate::record::runs::Run;
-use crate::record::version::{Notes, PageRecord, PayloadBytes, VersionBytes};
+use crate::record::version::{LedgerPart, Notes, PageRecord, PayloadBytes, VersionBytes};
 use crate::record::{Record, decode_refusal, records};
 
 /// A version in the log: its header and payloads, and the indices of its changed pages. The log may
@@ -38,7 +38,7 @@ pub struct StoredCommit {
     // In the frame's body:
     payloads: Option<[Range<usize>; 3]>,
     globals: Option<Range<usize>>,
-    ledger: Option<Range<usize>>,
+    ledger: Option<LedgerPart<Range<usize>>>,
     pages: Arc<[(u32, StoredPage)]>,
 }
 
@@ -188,8 +188,10 @@ impl StoredCommit {
         &self.notes
     }
 
-    pub(crate) fn ledger(&self) -> Option<&[u8]> {
-        self.ledger.clone().map(|range| &self.frame.body[range])
+    /// The part of the ledger that the record has.
+    pub(crate) fn ledger(&self) -> Option<LedgerPart<&[u8]>> {
+        let LedgerPart { over, changes } = self.ledger.clone()?;
+        Some(LedgerPart { over, changes: &self.frame.body[changes] })
     }
 
     /// The last refusal before the version, if there is one.
@@ -229,7 +231,9 @@ impl StoredCommit {
                 .map(|payloads| [payloads.input, payloads.effects, payloads.admission].map(place)),
             kept_from: record.kept_from,
             globals: record.globals.map(place),
-            ledger: record.ledger.map(place),
+            ledger: record
+                .ledger
+                .map(|part| LedgerPart { over: part.over, changes: place(part.changes) }),
             notes: Arc::new(record.notes),
             hash: record.hash,
             header: record.header,

@@ -47,7 +47,7 @@ pub(crate) struct Notes {
     pub(crate) genesis: Position,
     /// The last refusal before the version.
     pub(crate) refusal: Position,
-    /// The version that has the ledger; none for an empty one.
+    /// The version whose record has the last part of the ledger; none for an empty one.
     pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,
@@ -106,8 +106,8 @@ pub(crate) struct VersionRecord<'a> {
     pub(crate) header: Header,
     pub(crate) hash: VersionHash,
     pub(crate) notes: Notes,
-    /// The encoded ledger, when it is here.
-    pub(crate) ledger: Option<&'a [u8]>,
+    /// The part of the ledger that is here.
+    pub(crate) ledger: Option<LedgerPart<&'a [u8]>>,
     /// The payloads, unless the record was trimmed.
     pub(crate) payloads: Option<PayloadBytes<'a>>,
     /// The first version that was kept whole, in a trimmed record: memories from there on can be
@@ -119,6 +119,44 @@ pub(crate) struct VersionRecord<'a> {
     pages: &'a [u8],
     /// The place of the record's frame.
     frame: Position,
+}
+
+/// The part of a version's ledger that its record has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct LedgerPart<B> {
+    /// The earlier version since whose ledger these are the changes, and where its record is; none
+    /// when they are those since the empty ledger.
+    pub(crate) over: Option<(u64, Position)>,
+    pub(crate) changes: B,
+}
+
+impl<B: AsRef<[u8]>> LedgerPart<B> {
+    /// Appends the part, which is of version `seq`.
+    fn put(&self, seq: u64, to: &mut Vec<u8>) {
+        match self.over {
+            None => to.put_varint(0),
+            Some((over, position)) => {
+                assert!(over < seq, "a part is over an earlier version's");
+                to.put_varint(seq - over).put_position(position)
+            }
+        };
+        to.put_blob(self.changes.as_ref());
+    }
+}
+
+impl<'a> LedgerPart<&'a [u8]> {
+    /// Reads the part of version `seq`, whose frame is at `frame`.
+    fn read(seq: u64, frame: Position, reader: &mut Reader<'a>) -> Result<LedgerPart<&'a [u8]>> {
+        let over = match reader.varint()? {
+            0 => None,
+            back if back > seq => {
+                let expected = format!("at most {seq} versions back");
+                return Err(reader.fail(0, &expected, back).into());
+            }
+            back => Some((seq - back, position_in(reader, frame)?)),
+        };
+        Ok(LedgerPart { over, changes: reader.blob(usize::MAX)? })
+    }
 }
 
 /// The payloads that a version's header names, without its memory.
@@ -171,7 +209,7 @@ impl PageRecord<'_> {
 pub(crate) fn encode_into(
     to: &mut Vec<u8>,
     notes: &Notes,
-    ledger: Option<&[u8]>,
+    ledger: Option<&LedgerPart<Vec<u8>>>,
     commit: &Commit<'_>,
     changes: &[PageChange],
 ) {
@@ -179,7 +217,8 @@ pub(crate) fn encode_into(
     let start = to.len();
     let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(commit.globals.is_some(), HAS_GLOBALS);
     put_head(to, &commit.header.encode(), notes, flags, None);
-    let payloads = [ledger, Some(commit.input), Some(commit.effects), Some(commit.admission)];
+    ledger.iter().for_each(|part| part.put(commit.header.seq, to));
+    let payloads = [Some(commit.input), Some(commit.effects), Some(commit.admission)];
     for payload in payloads.into_iter().chain([commit.globals]).flatten() {
         to.put_blob(payload);
     }
@@ -307,10 +346,13 @@ impl<'a> VersionBytes<'a> {
             let expected = "a base image where the memory begins, or beside a table";
             return Err(reader.fail(0, expected, "another").into());
         }
+        let ledger = match flags & HAS_LEDGER {
+            0 => None,
+            _ => Some(LedgerPart::read(header.seq, frame, &mut reader)?),
+        };
         let mut blob = |is_here: bool| -> Result<Option<&[u8]>> {
             Ok(is_here.then(|| reader.blob(usize::MAX)).transpose()?)
         };
-        let ledger = blob(flags & HAS_LEDGER != 0)?;
         let payloads = match kept_from {
             Some(_) => None,
             None => {
@@ -365,8 +407,12 @@ impl VersionRecord<'_> {
         let flags = flag(ledger.is_some(), HAS_LEDGER) | flag(globals.is_some(), HAS_GLOBALS);
         let notes = self.notes.clone().map(|position| position.noted_in(self.frame));
         put_head(to, &self.header.encode(), &notes, flags, Some(left.kept_from));
-        for bytes in ledger.into_iter().chain(globals) {
-            to.put_blob(bytes);
+        if let Some(LedgerPart { over, changes }) = ledger {
+            let over = over.map(|(seq, position)| (seq, position.noted_in(self.frame)));
+            LedgerPart { over, changes }.put(self.header.seq, to);
+        }
+        if let Some(globals) = globals {
+            to.put_blob(globals);
         }
         let mut pages = self.pages()?;
         pages.retain(|(index, _)| left.pages.contains(index));

@@ -25,6 +25,7 @@ use crate::record::loss::RecordedLoss;
 use crate::record::mark::{OutboxMark, OutboxPlace};
 use crate::record::message::{Dead, MessageId, Sent};
 use crate::record::retention::Retention;
+use crate::rows::ledgers::Ledgers;
 use crate::rows::messages::Messages;
 use crate::rows::pages::PageTable;
 use crate::rows::projector::Tables;
@@ -50,14 +51,16 @@ pub(crate) struct Generation {
     pub(crate) outboxes: BTreeMap<String, Option<OutboxPlace>>,
     /// All losses on record, when there is a new one.
     pub(crate) losses: Option<Vec<RecordedLoss>>,
-    /// Pages in the tables of large memories.
-    large_pages: usize,
+    /// Bytes of the tables of large memories, and of ledgers.
+    large_bytes: usize,
 }
 
 /// The pages of an object whose places are kept in memory with its row.
 pub(crate) const PAGES_KEPT_MAX: usize = 256;
-/// The total pages of larger objects whose places are kept too: 16 bytes each.
-const LARGE_PAGES_KEPT_MAX: usize = 1 << 20;
+/// Bytes of a page's place in memory.
+const PAGE_PLACE_BYTES: usize = 16;
+/// The bytes of the places of larger objects' pages, and of ledgers, that are kept too.
+const LARGE_BYTES_KEPT_MAX: usize = 16 << 20;
 /// Generations that are kept: each is one more place to look for a row.
 const OLDER_MAX: usize = 4;
 
@@ -165,22 +168,22 @@ impl Heads {
     /// Puts a changed row; `before` is the one that it follows.
     pub(crate) fn put(&mut self, id: ObjectId, mut row: Row, before: Option<&Row>) {
         let replaced = self.recent.rows.get(&id);
-        let large_before = replaced.map_or(0, |entry| large_pages(&entry.row));
-        assert!(self.recent.large_pages >= large_before, "what is let go was counted");
-        let large = self.recent.large_pages - large_before + large_pages(&row);
-        if large <= LARGE_PAGES_KEPT_MAX {
-            self.recent.large_pages = large;
+        let large_before = replaced.map_or(0, |entry| large_bytes(&entry.row));
+        assert!(self.recent.large_bytes >= large_before, "what is let go was counted");
+        let large = self.recent.large_bytes - large_before + large_bytes(&row);
+        if large <= LARGE_BYTES_KEPT_MAX {
+            self.recent.large_bytes = large;
         } else {
             // They are rather read again than kept.
-            row.pages = None;
-            self.recent.large_pages -= large_before;
+            (row.pages, row.ledgers) = (None, None);
+            self.recent.large_bytes -= large_before;
         }
         let indexed_wake = match replaced {
             Some(entry) => entry.indexed_wake,
             None => before.and_then(Row::armed),
         };
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
-        assert!(self.recent.large_pages <= LARGE_PAGES_KEPT_MAX, "few pages are kept");
+        assert!(self.recent.large_bytes <= LARGE_BYTES_KEPT_MAX, "few pages are kept");
         if cfg!(debug_assertions) {
             self.check_row(&id);
         }
@@ -192,13 +195,14 @@ impl Heads {
         self.recent.rows.insert(id, Entry { row: Arc::new(row), indexed_wake });
     }
 
-    /// The row of an object, when it is in memory, to be changed; it does not know its pages then.
+    /// The row of an object, when it is in memory, to be changed; it does not know its pages and
+    /// ledgers then.
     pub(crate) fn row_mut(&mut self, id: &ObjectId) -> Option<&mut Row> {
-        let Generation { rows, large_pages: large, .. } = &mut self.recent;
+        let Generation { rows, large_bytes: large, .. } = &mut self.recent;
         let row = match rows.entry(*id) {
             hash_map::Entry::Occupied(entry) => {
                 let row = &mut entry.into_mut().row;
-                *large -= large_pages(row);
+                *large -= large_bytes(row);
                 row
             }
             hash_map::Entry::Vacant(place) => {
@@ -209,7 +213,7 @@ impl Heads {
             }
         };
         let row = Arc::make_mut(row);
-        row.pages = None;
+        (row.pages, row.ledgers) = (None, None);
         Some(row)
     }
 
@@ -318,7 +322,7 @@ impl Heads {
         self.epoch += 1;
         assert!(self.older.len() <= OLDER_MAX, "few generations are kept");
         assert!(self.is_written(), "what is being written is not recent");
-        assert_eq!(self.recent.large_pages, 0, "large tables are counted by generation");
+        assert_eq!(self.recent.large_bytes, 0, "large tables are counted by generation");
         (generation, let_go)
     }
 
@@ -334,8 +338,8 @@ impl Heads {
         assert!(self.older.len() <= OLDER_MAX, "few generations are kept");
         assert!(!self.is_flushing || !self.older.is_empty(), "what is being written is kept");
         assert!(self.epoch >= self.older.len() as u64, "each flush begins an epoch");
-        let large: usize = self.recent.rows.values().map(|entry| large_pages(&entry.row)).sum();
-        assert_eq!(self.recent.large_pages, large, "large tables are counted");
+        let large: usize = self.recent.rows.values().map(|entry| large_bytes(&entry.row)).sum();
+        assert_eq!(self.recent.large_bytes, large, "large tables are counted");
         self.recent.rows.keys().for_each(|id| self.check_row(id));
         let messages = &self.recent.messages;
         messages.changed.keys().chain(messages.dead.keys()).for_each(|id| self.check_message(*id));
@@ -445,8 +449,9 @@ impl Tables for Heads {
     }
 }
 
-/// Pages in a row's table, when they are many.
-fn large_pages(row: &Row) -> usize {
+/// Bytes of a row's table, when its pages are many, and of its ledgers.
+fn large_bytes(row: &Row) -> usize {
     let count = row.pages.as_ref().map_or(0, PageTable::count);
-    if count > PAGES_KEPT_MAX { count } else { 0 }
+    let pages = if count > PAGES_KEPT_MAX { count * PAGE_PLACE_BYTES } else { 0 };
+    pages + row.ledgers.as_ref().map_or(0, Ledgers::memory_bytes)
 }

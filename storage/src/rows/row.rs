@@ -6,9 +6,12 @@
 //!
 //! Invariant: a row agrees with its object's records, with positions instead of bytes.
 
+use std::sync::Arc;
+
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
 use object::header::{Header, Kind};
+use object::ledger::Ledger;
 use object::lineage::{Spine, jump_seq};
 use object::refusal::Refusal;
 use object::time::Time;
@@ -17,7 +20,8 @@ use crate::error::position::Position;
 use crate::record::link::{Link, RefusalLink};
 use crate::record::page::PageChange;
 use crate::record::retention::Retention;
-use crate::record::version::Notes;
+use crate::record::version::{LedgerPart, Notes};
+use crate::rows::ledgers::Ledgers;
 use crate::rows::pages::PageTable;
 
 /// An object's row.
@@ -35,7 +39,7 @@ pub(crate) struct Row {
     /// image too.
     pub(crate) upgraded: bool,
     pub(crate) genesis: Position,
-    /// The version that has the ledger; none for an empty one.
+    /// The version whose record has the last part of the ledger; none for an empty one.
     pub(crate) ledger: Position,
     /// The version that has the globals; none for those of the base image.
     pub(crate) globals: Position,
@@ -49,14 +53,18 @@ pub(crate) struct Row {
     pub(crate) retention: Option<Retention>,
     /// The places of the pages; read from the log when unknown.
     pub(crate) pages: Option<PageTable>,
+    /// The ledgers from whose parts the newest one is read, without those of a small one; from the
+    /// log when unknown.
+    pub(crate) ledgers: Option<Ledgers>,
 }
 
 impl Row {
     /// Bytes that the row takes in memory.
     pub(crate) fn memory_bytes(&self) -> usize {
         let pages = self.pages.as_ref().map_or(0, PageTable::memory_bytes);
+        let ledgers = self.ledgers.as_ref().map_or(0, Ledgers::memory_bytes);
         let name = self.name.as_ref().map_or(0, String::len);
-        size_of::<Row>() + size_of_val(self.spine.links()) + name + pages
+        size_of::<Row>() + size_of_val(self.spine.links()) + name + pages + ledgers
     }
 
     /// The newest version's seq.
@@ -198,7 +206,14 @@ impl Row {
             moved: false,
             retention: None,
             pages: None,
+            ledgers: None,
         }
+    }
+
+    /// Returns the part of the next version's ledger that its record has. The row knows its
+    /// ledgers, if it has any that are in other frames.
+    pub(crate) fn write_ledger(&mut self, seq: u64, ledger: &Arc<Ledger>) -> LedgerPart<Vec<u8>> {
+        self.ledgers.get_or_insert_default().write(seq, ledger)
     }
 
     /// Takes in the next version as its record says it is; the pages are the caller's to keep.
@@ -238,6 +253,7 @@ impl Row {
         if let Some(pages) = &mut self.pages {
             pages.settle(frame);
         }
+        self.ledgers.iter_mut().for_each(|ledgers| ledgers.settle(frame));
         let places = [self.genesis, self.ledger, self.globals, self.refusal_position()];
         assert!(!places.contains(&Position::HERE), "a row that is kept names its frames");
         let has_place = |(_, link): &(u64, Link)| link.position != Position::HERE;
@@ -257,7 +273,7 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) changes: &'a [PageChange],
     /// The base image that its memory begins from: of a genesis or an upgrade.
     pub(crate) base: Option<BaseHash>,
-    /// True if its record has the ledger.
+    /// True if its record has a part of the ledger.
     pub(crate) ledger: bool,
     /// True if its record has the globals.
     pub(crate) globals: bool,

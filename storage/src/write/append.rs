@@ -6,10 +6,13 @@
 //!
 //! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
 
+use std::sync::Arc;
+
 use object::commit::Commit;
 use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, VersionHash};
 use object::header::{HEADER_BYTES, Kind};
 use object::image::Image;
+use object::ledger::Ledger;
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
 
@@ -59,8 +62,8 @@ pub struct NewCommit<'a> {
     pub hash: VersionHash,
     /// The base image that the memory begins from: of a genesis or an upgrade, and of nothing else.
     pub base: Option<BaseHash>,
-    /// The encoded ledger, when it is not the parent's.
-    pub ledger: Option<&'a [u8]>,
+    /// The ledger, when it is not the parent's.
+    pub ledger: Option<&'a Arc<Ledger>>,
     /// The parent's memory, or the base image's before a genesis or an upgrade: only differences
     /// from it are written. Without it pages are written whole.
     pub before: Option<&'a Image>,
@@ -243,6 +246,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         };
         let hash = new.hash;
         debug_assert_eq!(hash, header.hash(), "the hash of the header");
+        let inner = self.inner;
         let row = self.row(object)?;
         let jump = Some(row.next_jump().hash);
         let refusals = (row.refusal_hash(), row.refusal_count);
@@ -260,10 +264,11 @@ impl<'s, 'a> Draft<'s, 'a> {
             _ => row.known_pages(),
         };
         let changes = pages.plan(&new.commit.pages, new.before());
-        let has_ledger = new.ledger.is_some();
-        let version = NewVersion::new(&new.commit, hash, new.base, &changes, has_ledger);
+        let ledger = new.ledger.map(|ledger| inner.write_ledger(object, row, header, ledger));
+        let ledger = ledger.transpose()?;
+        let version = NewVersion::new(&new.commit, hash, new.base, &changes, ledger.is_some());
         let notes = row.extend(&version);
-        self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
+        self.body.version(Staged::No, &notes, ledger.as_ref(), &new.commit, &changes);
         Ok(())
     }
 
@@ -278,10 +283,10 @@ impl<'s, 'a> Draft<'s, 'a> {
         }
         new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
         let changes = PageTable::default().plan(&new.commit.pages, new.before());
-        let has_ledger = new.ledger.is_some();
-        let version = NewVersion::new(&new.commit, hash, new.base, &changes, has_ledger);
+        debug_assert!(new.ledger.is_none(), "the ledger of a genesis is empty");
+        let version = NewVersion::new(&new.commit, hash, new.base, &changes, false);
         let (after, notes) = Row::begin(&version);
-        self.body.version(Staged::No, &notes, new.ledger, &new.commit, &changes);
+        self.body.version(Staged::No, &notes, None, &new.commit, &changes);
         self.changes.rows.push(Drafted { id, before: None, after });
         Ok(())
     }

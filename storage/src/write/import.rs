@@ -399,7 +399,9 @@ impl<'s> Stage<'s> {
             row.pages = Some(self.inner.page_table(&row)?);
         }
         let head = read_commit(&self.inner.log, row.head())?;
-        self.ledger = Arc::new(self.inner.ledger(self.id, &head, row.ledger)?);
+        let ledgers = self.inner.ledgers(self.id, &head, row.ledger)?;
+        self.ledger = ledgers.newest();
+        row.ledgers = Some(ledgers);
         self.staged = Some(row);
         self.track(commit.header.policy)
     }
@@ -477,20 +479,26 @@ impl<'s> Stage<'s> {
         };
         let changes = table.plan(&commit.pages, before);
         let version = NewVersion::new(&commit, hash, base, &changes, ledger.is_some());
-        let (mut row, notes) = match staged {
+        let (mut row, notes, ledger) = match staged {
             Some(mut row) => {
                 let Header { parent, seq, .. } = commit.header;
                 if (Some(row.head().hash), row.seq() + 1) != (parent, seq) {
                     return Err(out_of_order("a version that follows"));
                 }
+                let write =
+                    |ledger| self.inner.write_ledger(self.id, &mut row, &commit.header, ledger);
+                let ledger = ledger.as_ref().map(write).transpose()?;
                 let notes = row.extend(&version);
-                (row, notes)
+                (row, notes, ledger)
             }
-            None if commit.header.seq == 0 => Row::begin(&version),
+            None if commit.header.seq == 0 => {
+                let (row, notes) = Row::begin(&version);
+                (row, notes, None)
+            }
             None => return Err(out_of_order("a genesis")),
         };
         let mut body = Body::default();
-        body.version(Staged::Yes, &notes, ledger.as_deref(), &commit, &changes);
+        body.version(Staged::Yes, &notes, ledger.as_ref(), &commit, &changes);
         row.settle(self.push(&body, Changes::default())?);
         self.staged = Some(row);
         if self.pages.len() + commit.pages.len() > PAGES_HELD_MAX {
@@ -501,9 +509,8 @@ impl<'s> Stage<'s> {
         Ok(())
     }
 
-    /// Returns the ledger after a version, encoded, when it changed: the log has it beside the
-    /// version.
-    fn ledger(&mut self, commit: &Commit<'_>) -> Result<Option<Vec<u8>>> {
+    /// Returns the ledger after a version, when it changed: the log has it beside the version.
+    fn ledger(&mut self, commit: &Commit<'_>) -> Result<Option<Arc<Ledger>>> {
         let seq = commit.header.seq;
         let input = Input::decode(commit.input)?;
         let signers = Admission::decode(commit.admission)?.signers;
@@ -522,7 +529,7 @@ impl<'s> Stage<'s> {
         let next = self.ledger.next(&self.tracked, seq, &input, &signers);
         let is_same = Arc::ptr_eq(&next, &self.ledger);
         self.ledger = next;
-        Ok((!is_same).then(|| self.ledger.encode()))
+        Ok((!is_same).then(|| Arc::clone(&self.ledger)))
     }
 
     /// Checks that the ledger admits the signers, under the policy before: the first reading

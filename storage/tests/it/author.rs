@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use continuant_storage::{Append, Blob, Change, NewCommit, Options, Result, Store};
 use object::commit::Commit;
-use object::credential::{Credential, SigningKey};
+use object::credential::{Credential, PublicKey, SigningKey};
 use object::effects::{Admission, Effects, Output, WakeChange, encode_globals, globals_hash};
 use object::hash::{CodeHash, ObjectId, PolicyHash, SchemaHash};
 use object::head::{Head, Outcome, Parts, genesis};
 use object::header::Kind;
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
-use object::ledger::Tracked;
+use object::ledger::{Ledger, Tracked};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree, page_count};
 use object::message::Message;
@@ -59,12 +59,14 @@ pub(crate) struct Author {
     code: &'static [u8],
     /// True if the object's code changes now and then, to the other code and back.
     pub(crate) upgrades: bool,
+    /// The credential of the next version and its signers, when they are not drawn.
+    asked: Option<(Credential, Vec<PublicKey>)>,
 }
 
 /// A record, and the values needed to append it.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
-    Version { bytes: Vec<u8>, ledger: Option<Vec<u8>>, begins: bool, before: Image },
+    Version { bytes: Vec<u8>, ledger: Option<Arc<Ledger>>, begins: bool, before: Image },
     Refusal(Refusal),
 }
 
@@ -74,7 +76,7 @@ impl Made {
             Made::Version { bytes, ledger, begins, before } => {
                 let commit = Commit::decode(bytes).unwrap();
                 let base = begins.then(|| before.base().hash());
-                let (ledger, before) = (ledger.as_deref(), Some(before));
+                let (ledger, before) = (ledger.as_ref(), Some(before));
                 let hash = commit.header.hash();
                 Change::Commit(NewCommit { commit, hash, base, ledger, before })
             }
@@ -111,8 +113,8 @@ impl Author {
         let head = Head::new(genesis(&input, &outcome));
         let bytes = encode(&head, &input, &effects, &Admission::default(), None, &[]);
         let before = image.clone();
-        let (code, upgrades) = (CODE, false);
-        let author = Author { head, image, globals, tree, rng, code, upgrades };
+        let (code, upgrades, asked) = (CODE, false, None);
+        let author = Author { head, image, globals, tree, rng, code, upgrades, asked };
         (author, Made::Version { bytes, ledger: None, begins: true, before })
     }
 
@@ -121,7 +123,7 @@ impl Author {
         let rng = StdRng::seed_from_u64(self.rng.random());
         let (head, image, tree) = (self.head.clone(), self.image.clone(), self.tree.clone());
         let (globals, code, upgrades) = (self.globals.clone(), self.code, self.upgrades);
-        Author { head, image, globals, tree, rng, code, upgrades }
+        Author { head, image, globals, tree, rng, code, upgrades, asked: None }
     }
 
     /// Returns a new object whose code changes now and then.
@@ -230,6 +232,20 @@ impl Author {
         self.commit(image, &[], time.as_millis(), &Effects { messages, ..Effects::default() })
     }
 
+    /// The next version: nothing changes, and it has this credential, of these signers. Storage
+    /// verifies no signature.
+    pub(crate) fn ask(
+        &mut self,
+        request: Request,
+        time: u64,
+        credential: Credential,
+        signers: &[PublicKey],
+    ) -> Made {
+        self.asked = Some((credential, signers.to_vec()));
+        let image = self.image.clone();
+        self.commit_as(request, image, &[], time, &Effects::default())
+    }
+
     fn commit(&mut self, image: Image, pages: &[u32], time: u64, effects: &Effects) -> Made {
         let request = Request::Call { method: "step".to_string(), arguments: vec![1, 2, 3] };
         self.commit_as(request, image, pages, time, effects)
@@ -245,7 +261,9 @@ impl Author {
     ) -> Made {
         let mut admission = Admission { rules: vec!["anyone".to_string()], ..Admission::default() };
         let mut input = Input { request, time: Time::from_millis(time), credential: None };
-        if self.rng.random_bool(0.2) {
+        if let Some((credential, signers)) = self.asked.take() {
+            (input.credential, admission.signers) = (Some(credential), signers);
+        } else if self.rng.random_bool(0.2) {
             let key = SigningKey::from_secret(&[self.rng.random_range(1..4); 32]);
             let mut credential =
                 Credential::new(self.head.header.seq + 1, Time::from_millis(time + 1000));
@@ -258,7 +276,7 @@ impl Author {
         let of = (self.code, pages.len());
         let outcome = outcome(effects, &self.tree, &image, &self.globals, of);
         let (header, ledger) = self.head.successor(&input, &outcome, &admission);
-        let encoded = (header.ledger != self.head.header.ledger).then(|| ledger.encode());
+        let encoded = (header.ledger != self.head.header.ledger).then(|| Arc::clone(&ledger));
         self.head.advance(header, ledger);
         let before = std::mem::replace(&mut self.image, image);
         let globals =

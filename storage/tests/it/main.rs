@@ -10,6 +10,7 @@
 //! - `fixture`: databases of every format that was ever written still open.
 //! - `format`: the files against the chapters of `FORMAT.md` about them.
 //! - `large`: an object of 2 GiB moves in bounded memory.
+//! - `ledgers`: what versions cost, and read, of ledgers that remember much.
 //! - `losses`: a repair reports the log's losses, and drops nothing without acceptance.
 //! - `messages`: each is on its way until it is taken once, whatever files are lost.
 //! - `model`: random work compared with a model, through restarts, crashes and lost indexes.
@@ -35,6 +36,7 @@ mod fixture;
 mod format;
 #[cfg(target_os = "linux")]
 mod large;
+mod ledgers;
 mod losses;
 mod messages;
 mod model;

@@ -194,7 +194,7 @@ fn the_newest_ledger_is_that_of_the_head() {
     let (store, _) = watched(&directory);
     let author = lived(&store, 9, 100);
     let id = author.head.id;
-    assert_eq!(store.newest_ledger(id).unwrap().as_ref(), Some(&*author.head.ledger));
+    assert_eq!(store.newest_ledger(id).unwrap().as_ref(), Some(&author.head.ledger));
 }
 
 /// Objects with names, wakes, refusals, upgrades and messages, on their way and dead; some moved

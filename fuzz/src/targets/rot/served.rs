@@ -4,7 +4,6 @@
 //! This module does not know the damage.
 
 use object::hash::ObjectId;
-use object::ledger::Ledger;
 use object::time::Time;
 use storage::{Error, LineageEntry, Retention, Store};
 
@@ -56,8 +55,7 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Result<bool, String> {
     equal("the head", &newest.header, &loaded.head.header)?;
     equal("the head's hash", &newest.header.hash(), &loaded.head.hash)?;
     equal("the last refusal", &object.last_refusal(), &loaded.head.refusals)?;
-    let ledger = object.ledger.clone().unwrap_or_else(|| Ledger::default().encode());
-    equal("the ledger", &ledger, &loaded.head.ledger.encode())?;
+    equal("the ledger", &object.ledger.clone().unwrap_or_default(), &loaded.head.ledger)?;
     let base = compare::base(store, newest)?;
     compare::memory(newest, &base, &loaded.image)?;
     compare::globals(newest, &base, &loaded.globals).map(|()| true)

@@ -9,7 +9,6 @@ use std::time::Duration;
 
 use object::hash::ObjectId;
 use object::image::BaseImage;
-use object::ledger::Ledger;
 use object::memory::{Memory, page_count};
 use object::time::Time;
 use rand::RngExt;
@@ -115,8 +114,7 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Outcome {
     let refusal_count = object.refusals().count() as u64;
     equal("the number of refusals", &refusal_count, &loaded.head.refusal_count)?;
     equal("the name", &object.name, &loaded.name)?;
-    let ledger = object.ledger.clone().unwrap_or_else(|| Ledger::default().encode());
-    equal("the ledger", &ledger, &loaded.head.ledger.encode())?;
+    equal("the ledger", &object.ledger.clone().unwrap_or_default(), &loaded.head.ledger)?;
     let base = base(store, newest)?;
     memory(newest, &base, &loaded.image)?;
     globals(newest, &base, &loaded.globals)

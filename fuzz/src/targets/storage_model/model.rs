@@ -11,6 +11,7 @@ use object::effects::{Effects, decode_globals};
 use object::hash::{BaseHash, ObjectId, RefusalHash, VersionHash};
 use object::header::Header;
 use object::image::BaseImage;
+use object::ledger::Ledger;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::Refusal;
 use object::time::Time;
@@ -44,7 +45,7 @@ pub(crate) struct Object {
     pub(crate) name: Option<String>,
     pub(crate) versions: Vec<Version>,
     pub(crate) entries: Vec<Entry>,
-    pub(crate) ledger: Option<Vec<u8>>,
+    pub(crate) ledger: Option<Arc<Ledger>>,
 }
 
 /// All objects of a store.
@@ -113,7 +114,7 @@ impl Model {
         }
     }
 
-    fn version(&mut self, bytes: &[u8], ledger: Option<&Vec<u8>>, base: Option<BaseHash>) {
+    fn version(&mut self, bytes: &[u8], ledger: Option<&Arc<Ledger>>, base: Option<BaseHash>) {
         let commit = Commit::decode(bytes).expect("it was encoded");
         let effects = Effects::decode(commit.effects).expect("they were encoded");
         let hash = commit.header.hash();

@@ -5,9 +5,11 @@ use std::sync::Arc;
 use continuant_policy::{Law, Policy};
 use object::capsule::{Chain, HEAD, SectionKind};
 use object::commit::Commit;
-use object::credential::{Credential, Proof, PublicKey, SessionKey, batch_signed_bytes};
+use object::credential::{
+    Credential, EXPIRY_MAX, Proof, PublicKey, SessionKey, batch_signed_bytes,
+};
 use object::effects::{WakeChange, encode_globals};
-use object::hash::{BatchRoot, VersionHash};
+use object::hash::{BatchRoot, LedgerHash, LedgerLeaf, LedgerNode, VersionHash};
 use object::header::Header;
 use object::image::BaseImage;
 use object::input::{Input, Request};
@@ -31,7 +33,11 @@ pub(super) const TABLES: &[&str] = &[
     "Admission",
     "Globals",
     "Ledger",
+    "Nonce",
+    "Action",
     "Recent version",
+    "Open session",
+    "Ledger changes",
     "Refusal",
     "Base image",
     "Policy",
@@ -401,28 +407,139 @@ fn globals() {
     }
 }
 
+/// Fields by their names.
+type Fields = Vec<(&'static str, Vec<u8>)>;
+
+fn bytes(fields: &Fields) -> Vec<u8> {
+    fields.iter().flat_map(|field| field.1.clone()).collect()
+}
+
+/// Checks what the hash of a ledger is of.
+fn check_ledger(ledger: &Ledger, expected: Fields) {
+    let covered = bytes(&expected);
+    assert_eq!(LedgerHash::of(&covered), ledger.hash());
+    check("Ledger", &covered, expected);
+}
+
+/// Checks the changes of a ledger since another, which lead to it.
+fn check_changes(base: &Ledger, ledger: &Ledger, expected: Fields) {
+    let changes = ledger.changes(base);
+    check("Ledger changes", &changes, expected);
+    assert_eq!(base.changed_by(&changes).unwrap(), *ledger);
+}
+
+/// Changes of a ledger without any in the tables behind the nonces.
+fn nothing_behind(mut fields: Fields) -> Fields {
+    fields.extend([("changed actions", count(0)), ("new actions", count(0))]);
+    fields.extend([("changed sessions", count(0)), ("new sessions", count(0))]);
+    fields
+}
+
+fn nonce(key: [u8; 32], nonce: u64, moment: u64) -> Vec<u8> {
+    let fields = vec![("key", key.to_vec()), ("nonce", number(nonce)), ("moment", number(moment))];
+    let entry = bytes(&fields);
+    check("Nonce", &entry, fields);
+    entry
+}
+
 #[test]
 fn ledger_of_nonces() {
+    // The keys differ in the second bit, then in the last ones.
+    let keys = [1, 2, 3, 0x41, 0x42].map(|last| {
+        let mut key = [0; 32];
+        (key[0], key[31]) = (last & 0x40, last & 0x3f);
+        key
+    });
+    let mut ledger = Ledger::default();
+    let record = |ledger: &mut Ledger, key: [u8; 32], nonce: u64, moment: u64| {
+        let used = Used { nonce, expires: Time::from_millis(moment) };
+        ledger.nonces.record(&[PublicKey(key)], used, Time::from_millis(0x11), Tracked::NONE);
+    };
+    let behind = [("floors", vec![0]), ("actions", count(0)), ("sessions", count(0))];
+    for (index, key) in (0..).zip(keys) {
+        let base = ledger.clone();
+        record(&mut ledger, key, 0x22 + index, 0x3344);
+        let mut expected = vec![("changed nonces", count(0)), ("new nonces", count(1))];
+        expected.extend([("key", key.to_vec()), ("nonce", count(0x22 + index as usize))]);
+        expected.extend([("moment", count(0x3344)), ("floors", vec![0])]);
+        check_changes(&base, &ledger, nothing_behind(expected));
+        let known = index as usize + 1;
+        let entry = |index: usize| nonce(keys[index], 0x22 + index as u64, 0x3344);
+        let leaf = |indices: std::ops::Range<usize>| {
+            LedgerLeaf::of(&indices.flat_map(entry).collect::<Vec<u8>>()).0
+        };
+        let root = match known {
+            5 => LedgerNode::of(&[leaf(0..3), leaf(3..5)].concat()).0,
+            few => leaf(0..few),
+        };
+        let mut expected = vec![("nonces", count(known)), ("nonce root", root.to_vec())];
+        expected.extend(behind.clone());
+        check_ledger(&ledger, expected);
+    }
+    // One advances; then all but that are forgotten, and one comes back with a lower nonce.
+    let base = ledger.clone();
+    record(&mut ledger, keys[1], 0x33, 0x3345);
+    let mut expected = vec![("changed nonces", count(1)), ("nonce place", count(1))];
+    expected.extend([("nonce advance", count(0x10)), ("moment advance", count(1))]);
+    expected.extend([("new nonces", count(0)), ("floors", vec![0])]);
+    check_changes(&base, &ledger, nothing_behind(expected));
+    let base = ledger.clone();
+    let time = Time::from_millis(0x3345).saturating_add(EXPIRY_MAX);
+    for (index, nonce, expires) in [(1, 0x34, Time::from_millis(0x3345)), (3, 1, time)] {
+        let used = Used { nonce, expires };
+        ledger.nonces.record(&[PublicKey(keys[index])], used, time, Tracked::NONE);
+    }
+    let mut expected = vec![("changed nonces", count(5))];
+    for advance in [0, 1, 0, 0, 0] {
+        expected.extend([("nonce place", count(0)), ("nonce advance", count(advance))]);
+        expected.push(("moment advance", count(0)));
+    }
+    expected.extend([("new nonces", count(1)), ("key", keys[3].to_vec()), ("nonce", count(1))]);
+    expected.push(("moment", count(time.as_millis() as usize)));
+    expected.push(("floors", vec![0]));
+    check_changes(&base, &ledger, nothing_behind(expected));
+}
+
+#[test]
+fn floors_of_a_ledger() {
     let mut ledger = Ledger::default();
     let many = NONCES_MAX as u64 + 1;
     let key = |index: u64| PublicKey(std::array::from_fn(|at| (index >> (8 * (at % 8))) as u8));
     let mut keys: Vec<PublicKey> = (0..many).map(key).collect();
     keys.sort();
     let tracked = Tracked::default().naming([keys[0]]);
-    for (index, &key) in (0..).zip(&keys) {
-        let used = Used { nonce: 0x1122 + index, expires: Time::from_millis(0x3344 + index) };
-        ledger.nonces.record(&[key], used, Time::from_millis(0x3344), &tracked);
+    let record = |ledger: &mut Ledger, index: usize, tracked: &Tracked| {
+        let (nonce, expires) = (0x1122 + index as u64, Time::from_millis(0x3344 + index as u64));
+        let used = Used { nonce, expires };
+        ledger.nonces.record(&keys[index..=index], used, Time::from_millis(0x3344), tracked);
+    };
+    (0..keys.len() - 1).for_each(|index| record(&mut ledger, index, &tracked));
+    for (is_named, place) in [(false, 1), (true, 0)] {
+        // The key that is named keeps its room; when all are, it goes first.
+        let base = ledger.clone();
+        let named = if is_named { tracked.clone().naming(keys.clone()) } else { tracked.clone() };
+        record(&mut ledger, keys.len() - 1, &named);
+        let floor = number(0x3344 + place as u64);
+        let mut expected = vec![("changed nonces", count(1)), ("nonce place", count(place))];
+        expected.extend([("nonce advance", count(0)), ("moment advance", count(0))]);
+        expected.extend([("new nonces", count(1)), ("key", keys[keys.len() - 1].0.to_vec())]);
+        let last = keys.len() - 1;
+        expected.extend([("nonce", count(0x1122 + last)), ("moment", count(0x3344 + last))]);
+        let flags = 1 + 2 * u8::from(is_named);
+        expected.extend([("floors", vec![flags]), ("floor", floor.clone())]);
+        expected.extend(is_named.then(|| ("named floor", floor.clone())));
+        check_changes(&base, &ledger, nothing_behind(expected));
+        ledger = base;
     }
-    let mut expected = vec![("version", vec![2]), ("nonces", count(NONCES_MAX))];
-    // The key that is named keeps its room; the one that would go next is gone.
-    for (index, key) in (0..).zip(&keys).filter(|(index, _)| *index != 1) {
-        expected.push(("key", key.0.to_vec()));
-        expected.extend([("nonce", number(0x1122 + index)), ("moment", number(0x3344 + index))]);
-    }
-    expected.extend([("floor", number(0x3345)), ("named floor", number(0))]);
-    expected.extend([("actions", count(0)), ("sessions", count(0))]);
-    check("Ledger", &ledger.encode(), expected);
-    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), ledger);
+}
+
+fn recent(time: u64, signer: Option<PublicKey>) -> Vec<u8> {
+    let first = signer.map_or(vec![0; 8], |key| key.0[..8].to_vec());
+    let has = vec![u8::from(signer.is_some())];
+    let fields = vec![("time", number(time)), ("has signer", has), ("signer", first)];
+    let entry = bytes(&fields);
+    check("Recent version", &entry, fields);
+    entry
 }
 
 #[test]
@@ -430,42 +547,64 @@ fn ledger_of_the_past() {
     let tracked = Tracked::new(["add", "write"].map(str::to_string), true);
     let mut ledger = Arc::new(Ledger::default());
     let signer = key(1).public();
-    for (seq, time) in [(5, 100), (6, 200)] {
+    let write = |time| {
         let request = Request::Write { fields: Vec::new() };
-        let input = Input { request, time: Time::from_millis(time), credential: None };
-        ledger = ledger.next(&tracked, seq, &input, &[signer][..(seq == 6).into()]);
+        Input { request, time: Time::from_millis(time), credential: None }
+    };
+    for (seq, time) in [(5, 100), (6, 200)] {
+        ledger = ledger.next(&tracked, seq, &write(time), &[signer][..(seq == 6).into()]);
     }
+    let base = Ledger::clone(&ledger);
     let request = Request::Call { method: "add".to_string(), arguments: Vec::new() };
     let input = Input { request, time: Time::from_millis(300), credential: None };
     ledger = ledger.next(&tracked, 7, &input, &[]);
-    let first_bytes = u64::from_le_bytes(*signer.0.first_chunk().unwrap());
-    let mut expected = vec![("version", vec![2]), ("nonces", count(0))];
-    expected.extend([("floor", number(0)), ("named floor", number(0)), ("actions", count(2))]);
-    for (action, counted, seq, time, recent) in [
-        ("add", 1, 7, 300, vec![(300, 0)]),
-        ("write", 2, 6, 200, vec![(100, 0), (200, first_bytes)]),
+    ledger = ledger.next(&tracked, 9, &write(400), &[]);
+    let mut roots = vec![("nonces", count(0)), ("floors", vec![0]), ("actions", count(2))];
+    for (action, counted, seq, last, recents) in [
+        ("add", 1, 7, 300, vec![recent(300, None)]),
+        ("write", 3, 9, 400, vec![recent(100, None), recent(200, Some(signer)), recent(400, None)]),
     ] {
-        expected.extend(blob("action bytes", "action", action.as_bytes()));
-        expected.extend([("count", number(counted)), ("seq", number(seq))]);
-        expected.push(("last", number(time)));
-        let recent = recent.iter().map(|&(time, signer)| {
-            let recent = [number(time), number(signer)].concat();
-            check(
-                "Recent version",
-                &recent,
-                vec![("time", number(time)), ("signer", number(signer))],
-            );
-            recent
-        });
-        expected.extend(blob("recent bytes", "recent", &recent.collect::<Vec<_>>().concat()));
+        let mut fields = blob("action bytes", "action", action.as_bytes()).to_vec();
+        fields.extend([("count", number(counted)), ("seq", number(seq)), ("last", number(last))]);
+        fields.extend([("recents", count(recents.len())), ("recent", recents.concat())]);
+        let entry = bytes(&fields);
+        check("Action", &entry, fields);
+        roots.push(("action hash", LedgerLeaf::of(&entry).0.to_vec()));
     }
-    expected.push(("sessions", count(0)));
-    check("Ledger", &ledger.encode(), expected);
+    roots.push(("sessions", count(0)));
+    check_ledger(&ledger, roots);
+    let mut expected = vec![("changed nonces", count(0)), ("new nonces", count(0))];
+    expected.extend([("floors", vec![0]), ("changed actions", count(1))]);
+    expected.extend([("action place", count(0)), ("more", count(1)), ("seq advance", count(3))]);
+    expected.extend([("last advance", count(200)), ("gone", count(0)), ("newer", count(1))]);
+    expected.push(("newer recent", recent(400, None)));
+    expected.push(("new actions", count(1)));
+    expected.extend(blob("action bytes", "action", b"add"));
+    expected.extend([("count", count(1)), ("seq", count(7)), ("last", count(300))]);
+    expected.extend([("recents", count(1)), ("recent", recent(300, None))]);
+    expected.extend([("changed sessions", count(0)), ("new sessions", count(0))]);
+    check_changes(&base, &ledger, expected);
+    // A day later, the earlier versions are not recent; another policy forgets an action.
+    let base = Ledger::clone(&ledger);
+    let day = 24 * 60 * 60 * 1000;
+    let tracked = Tracked::new(["write".to_string()], true);
+    ledger = ledger.next(&tracked, 11, &write(day + 200), &[signer]);
+    let mut expected = vec![("changed nonces", count(0)), ("new nonces", count(0))];
+    expected.extend([("floors", vec![0]), ("changed actions", count(2))]);
+    expected.extend([("action place", count(0)), ("more", count(0)), ("seq advance", count(0))]);
+    expected.extend([("last advance", count(0)), ("gone", count(0)), ("newer", count(0))]);
+    expected.push(("newer recent", Vec::new()));
+    expected.extend([("action place", count(0)), ("more", count(1)), ("seq advance", count(2))]);
+    let later = day as usize + 200 - 400;
+    expected.extend([("last advance", count(later)), ("gone", count(2)), ("newer", count(1))]);
+    expected.push(("newer recent", recent(day + 200, Some(signer))));
+    expected.extend([("new actions", count(0)), ("changed sessions", count(0))]);
+    expected.push(("new sessions", count(0)));
+    check_changes(&base, &ledger, expected);
 }
 
 #[test]
 fn ledger_of_sessions() {
-    let tracked = Tracked::new(["write".to_string()], false);
     let mut keys = [key(1).public(), key(2).public()];
     keys.sort();
     let sessions = [SessionKey::from_secret(&[1; 32]), SessionKey::from_secret(&[2; 32])];
@@ -476,39 +615,47 @@ fn ledger_of_sessions() {
         let nonce = 1 + 900 - expires;
         let request = Request::OpenSession { session, expires: Time::from_millis(expires) };
         let credential = Some(Credential::new(nonce, Time::from_millis(700)));
-        ledger = ledger.next(
-            &tracked,
-            5,
-            &Input { request, time: Time::from_millis(600), credential },
-            signers,
-        );
+        let input = Input { request, time: Time::from_millis(600), credential };
+        ledger = ledger.next(Tracked::NONE, 5, &input, signers);
     }
+    let base = Ledger::clone(&ledger);
     let last = sessions.iter().find(|key| key.id() == ids[1]).unwrap();
-    let mut credential = Credential::new(0x5566, Time::from_millis(700));
+    let mut credential = Credential::new(0x55, Time::from_millis(700));
     let request = Request::Write { fields: Vec::new() };
     credential.put_in_session(last, object::hash::ObjectId([1; 32]), &request);
     let input = Input { request, time: Time::from_millis(610), credential: Some(credential) };
-    ledger = ledger.next(&tracked, 7, &input, &keys);
-    let mut expected = vec![("version", vec![2]), ("nonces", count(2))];
-    for (key, nonce) in [(keys[0], 1), (keys[1], 101)] {
-        expected.push(("key", key.0.to_vec()));
-        expected.extend([("nonce", number(nonce)), ("moment", number(700))]);
+    ledger = ledger.next(Tracked::NONE, 7, &input, &keys);
+    let entries = [(ids[0], 800, 0, &keys[1..]), (ids[1], 900, 0x55, &keys[..])];
+    let entries = entries.map(|(id, until, nonce, keys)| {
+        let mut fields = vec![("session", id.0.to_vec()), ("until", number(until))];
+        fields.extend([("last nonce", number(nonce)), ("keys", count(keys.len()))]);
+        fields.push(("key", keys.iter().flat_map(|key| key.0).collect()));
+        let entry = bytes(&fields);
+        check("Open session", &entry, fields);
+        entry
+    });
+    let nonces = [nonce(keys[0].0, 1, 700), nonce(keys[1].0, 101, 700)].concat();
+    let mut roots = vec![("nonces", count(2))];
+    roots.extend([("nonce root", LedgerLeaf::of(&nonces).0.to_vec()), ("floors", vec![0])]);
+    roots.extend([("actions", count(0)), ("sessions", count(2))]);
+    roots.push(("session root", LedgerLeaf::of(&entries.concat()).0.to_vec()));
+    check_ledger(&ledger, roots);
+    let mut unchanged = vec![("changed nonces", count(0)), ("new nonces", count(0))];
+    unchanged.extend([("floors", vec![0]), ("changed actions", count(0))]);
+    unchanged.push(("new actions", count(0)));
+    let mut expected = unchanged.clone();
+    expected.extend([("changed sessions", count(1)), ("session place", count(1))]);
+    expected.extend([("session advance", count(0x55)), ("new sessions", count(0))]);
+    check_changes(&base, &ledger, expected);
+    let ended = Ledger { sessions: Ledger::default().sessions, ..Ledger::clone(&ledger) };
+    let mut expected = unchanged;
+    expected.extend([("changed sessions", count(0)), ("new sessions", count(2))]);
+    for (id, until, nonce, keys) in [(ids[0], 800, 0, &keys[1..]), (ids[1], 900, 0x55, &keys[..])] {
+        expected.extend([("session", id.0.to_vec()), ("until", count(until))]);
+        expected.extend([("last nonce", count(nonce)), ("keys", count(keys.len()))]);
+        expected.push(("session key", keys.iter().flat_map(|key| key.0).collect()));
     }
-    expected.extend([("floor", number(0)), ("named floor", number(0)), ("actions", count(1))]);
-    expected.extend(blob("action bytes", "action", b"write"));
-    expected.extend([("count", number(1)), ("seq", number(7)), ("last", number(610))]);
-    expected.extend(blob("recent bytes", "recent", b""));
-    expected.push(("sessions", count(2)));
-    let of = |keys: &[PublicKey]| keys.iter().flat_map(|key| key.0).collect::<Vec<u8>>();
-    for (id, until, nonce, keys) in
-        [(ids[0], 800, 0, of(&keys[1..])), (ids[1], 900, 0x5566, of(&keys))]
-    {
-        expected.extend([("session", id.0.to_vec()), ("until", number(until))]);
-        expected.push(("last nonce", number(nonce)));
-        expected.extend(blob("key bytes", "keys", &keys));
-    }
-    check("Ledger", &ledger.encode(), expected);
-    assert_eq!(Ledger::decode(&ledger.encode()).unwrap(), *ledger);
+    check_changes(&ended, &ledger, expected);
 }
 
 #[test]

@@ -24,7 +24,8 @@ fn hashes() {
         };
     }
     let known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
-        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash RefusalHash LeafHash SessionId
+        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash LedgerLeaf
+        LedgerNode RefusalHash LeafHash SessionId
         BatchRoot);
     let rows = rows("Hashes", ["Hash", "Context", "Of"]);
     assert_eq!(rows.len(), known.len());

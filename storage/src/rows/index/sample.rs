@@ -39,5 +39,6 @@ pub(super) fn row(seq: u64) -> Row {
         moved: false,
         retention: None,
         pages: None,
+        ledgers: None,
     }
 }

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, LedgerHash, ObjectId};
+use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, ObjectId};
 use object::header::{Header, Kind};
 
 use crate::error::position::Position;
@@ -349,12 +349,14 @@ impl<'a> Walk<'a> {
             let notes = row.extend(&version);
             (row, notes)
         };
+        let part = take_ledger(&mut row, record, pages_are_known, at);
         row.settle(at);
         // A table behind an upgrade names the base image, and when there is one is not ours to say.
         let is_named = row.upgraded && record.notes.table.is_some();
         let expected = Notes { base: base.or(is_named.then_some(row.base)), ..expected };
         self.put_row(staged, id, row);
-        compare_notes(expected, &record.notes, pages_are_known, at)
+        compare_notes(expected, &record.notes, pages_are_known, at)?;
+        part
     }
 
     /// Returns the first version of an object that is kept whole, as far as a record of it shows.
@@ -519,6 +521,25 @@ fn compare_notes(
     }
 }
 
+/// Takes in the part of the ledger that a record has: the ledger must be the one that the header
+/// names. The writer chooses which earlier one a part is over; that may be gone where retention
+/// lets the version go, so only where all is known must it be there.
+fn take_ledger(
+    row: &mut Row,
+    record: &VersionRecord<'_>,
+    is_known: bool,
+    at: Position,
+) -> Result<()> {
+    let Some(part) = &record.ledger else { return Ok(()) };
+    let ledgers = row.ledgers.get_or_insert_default();
+    match ledgers.read(record.header.seq, part, at).transpose()? {
+        Some(ledger) if ledger.hash() == record.header.ledger => Ok(()),
+        Some(_) => Err(damaged(at, "the ledger of the header", "another")),
+        None if is_known => Err(damaged(at, "changes of a ledger that is on record", "of another")),
+        None => Ok(()),
+    }
+}
+
 /// Checks that a commit's payloads are those that its header names.
 fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
     let header = &record.header;
@@ -527,7 +548,6 @@ fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
             InputHash::of(payloads.input) == header.input
                 && EffectsHash::of(payloads.effects) == header.effects
                 && AdmissionHash::of(payloads.admission) == header.admission
-        }) && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals)
-            && record.ledger.is_none_or(|ledger| LedgerHash::of(ledger) == header.ledger);
+        }) && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals);
     if holds { Ok(()) } else { Err(damaged(at, "the payloads of the header", "others")) }
 }
