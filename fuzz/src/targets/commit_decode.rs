@@ -20,7 +20,7 @@ use rand::RngExt;
 use rand::rngs::StdRng;
 
 use crate::generate::{bytes, header, source};
-use crate::outcome::{Outcome, equal, must};
+use crate::outcome::{Outcome, equal, hold, must};
 
 /// Decodes bytes and encodes the result again.
 type Again = fn(&[u8]) -> object::Result<Vec<u8>>;
@@ -100,6 +100,9 @@ fn changes(rng: &mut StdRng) -> Outcome {
     equal("its hash", &ledger.hash(), &changed.hash())?;
     let is_same = ledger.hash() == base.hash();
     equal("whether two ledgers have one hash", &(*ledger == *base), &is_same)?;
+    let mut gone = vec![1, 0, 0, rng.random_range(1..100)];
+    gone.extend(&base.changes(&base)[1..]);
+    hold("a nonce that goes does not advance", base.changed_by(&gone).is_err())?;
     let mut mutated = encoded.clone();
     bytes::mutate(rng, &mut mutated);
     if let Ok(other) = base.changed_by(&mutated) {
