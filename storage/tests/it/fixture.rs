@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use continuant_storage::{CapsuleReader, Error, ErrorKind, LineageEntry, Store, Until};
+use continuant_storage::{CapsuleReader, Error, ErrorKind, LineageEntry, Retention, Store, Until};
 use object::memory::Tree;
+use object::time::Time;
 use tempfile::TempDir;
 
 use crate::author::{Author, append, copy, small};
@@ -14,23 +15,49 @@ fn fixture(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures").join(name)
 }
 
-/// Writes the content of a fixture: two objects with versions, refusals and a name each. Run with
-/// `WRITE_FIXTURE=format-N` when there is a new format N.
-fn write(store: &Store) -> Vec<Author> {
-    (1..3)
+/// Writes the content of a fixture: two objects with versions, refusals and a name each, whose
+/// history is kept, then records of every kind.
+fn write(store: &Store, path: &Path) -> Vec<Author> {
+    let authors = (1..3)
         .map(|seed| {
-            let (mut author, genesis) = Author::new(seed);
+            let (mut author, genesis) = Author::new(10 + seed);
             let name = format!("object {seed}");
             append(store, &[genesis], &[(&name, author.head.id)]).unwrap();
             for _ in 0..6 {
                 append(store, &[author.step(), author.refuse()], &[]).unwrap();
             }
+            store.set_retention(Some(author.head.id), Retention::All).unwrap();
             author
         })
-        .collect()
+        .collect();
+    crate::format::write_records(store, path);
+    authors
 }
 
-fn check(name: &str) {
+/// Writes the fixtures of a format, as segments and as packs whose records were trimmed.
+fn write_all(name: &str) {
+    let (path, packed) = (fixture(name), fixture(&format!("{name}-packed")));
+    let directory = TempDir::new().unwrap();
+    let made = directory.path().join("db");
+    let store = small().open(&made).unwrap();
+    let heads = write(&store, &made).into_iter().map(|author| author.head.hash.to_string());
+    let heads = heads.collect::<Vec<_>>().join("\n") + "\n";
+    std::fs::write(fixture(&format!("{name}.heads")), heads).unwrap();
+    store.close().unwrap();
+    drop(store);
+    crate::losses::lose_the_last_frame(&made);
+    copy(&made, &path);
+    let store = small().open(&made).unwrap();
+    assert!(store.compact(Time::MAX, |_, _| {}).unwrap().trimmed_count > 0);
+    store.close().unwrap();
+    copy(&made, &packed);
+    // The index is a cache; the log is the fixture.
+    for path in [path, packed] {
+        std::fs::remove_file(path.join("index.redb")).unwrap();
+    }
+}
+
+fn check(name: &str, heads: &str) {
     let directory = TempDir::new().unwrap();
     let path = directory.path().join("db");
     copy(&fixture(name), &path);
@@ -47,7 +74,8 @@ fn check(name: &str) {
         assert_eq!(versions, 7);
         expected.push(loaded.head.hash.to_string());
     }
-    let found = std::fs::read_to_string(fixture(&format!("{name}.heads"))).unwrap();
+    assert_eq!(store.losses().len(), 1);
+    let found = std::fs::read_to_string(fixture(&format!("{heads}.heads"))).unwrap();
     assert_eq!(found.lines().collect::<Vec<_>>(), expected, "the heads that it was written with");
     // The store continues in the present format, and opens again.
     let author = write_more(&store);
@@ -65,20 +93,15 @@ fn write_more(store: &Store) -> Author {
     author
 }
 
+/// Run with `WRITE_FIXTURE=format-N`, it writes the fixtures of a new format N first.
 #[test]
 fn databases_of_every_format_open_and_go_on() {
     if let Some(name) = std::env::var_os("WRITE_FIXTURE") {
-        let name = name.to_str().unwrap();
-        let path = fixture(name);
-        let store = small().open(&path).unwrap();
-        let heads = write(&store).into_iter().map(|author| author.head.hash.to_string());
-        let heads = heads.collect::<Vec<_>>().join("\n") + "\n";
-        std::fs::write(fixture(&format!("{name}.heads")), heads).unwrap();
-        store.close().unwrap();
-        // The index is a cache; the log is the fixture.
-        std::fs::remove_file(path.join("index.redb")).unwrap();
+        write_all(name.to_str().unwrap());
     }
-    check("format-2");
+    crate::format::has_every_kind(&fixture("format-2"));
+    check("format-2", "format-2");
+    check("format-2-packed", "format-2");
 }
 
 /// A format-1 thing is refused by its name, in words that say what to do.

@@ -7,6 +7,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use continuant_storage::{Append, CapsuleReader, Contents, Fate, Retention, Store, Taking};
+use object::header::Kind;
 use object::time::Time;
 use tempfile::TempDir;
 
@@ -172,12 +173,18 @@ pub(crate) fn write_records(store: &Store, path: &Path) {
     drop(store.create_outbox("mail").unwrap());
     assert!(store.remove_outbox("mail").unwrap());
     let from = small().open(path.with_extension("from")).unwrap();
+    let (unrefused, genesis) = Author::new(5);
+    append(&from, &[genesis], &[]).unwrap();
     let head = lived(&from, 1, "two");
-    let mut bytes = Vec::new();
-    from.export(head.id, &mut bytes, |_, _| {}).unwrap();
-    let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
-    while reader.next().unwrap().is_some() {}
-    store.import(&bytes[..], &head, reader.seal().unwrap()).unwrap();
+    for head in [&unrefused.head, &head] {
+        let mut bytes = Vec::new();
+        from.export(head.id, &mut bytes, |_, _| {}).unwrap();
+        let mut reader = CapsuleReader::new(&bytes[..]).unwrap();
+        while reader.next().unwrap().is_some() {}
+        store.import(&bytes[..], head, reader.seal().unwrap()).unwrap();
+    }
+    append(store, &[author.upgrade()], &[]).unwrap();
+    (0..3).for_each(|_| append(store, &[author.step()], &[]).unwrap());
     store.set_retention(None, Retention::Versions(3)).unwrap();
     store.set_retention(Some(head.id), Retention::Age(Duration::from_millis(10_000))).unwrap();
     append(store, &[author.step()], &[]).unwrap();
@@ -228,14 +235,18 @@ fn records(mut body: &[u8], frame: u64) -> BTreeSet<u64> {
             }
             8 => {
                 let adoption = conditional("Adoption", content);
-                assert_eq!(varint(adoption["refusal count"]), 25);
-                assert_eq!(adoption["refusal hash"].len(), 32);
+                let count = varint(adoption["refusal count"]);
+                assert!([0, 25].contains(&count));
+                assert_eq!(adoption.contains_key("refusal hash"), count > 0);
             }
-            9 => assert_eq!(&content[32..], b"one"),
+            9 => {
+                let names = [&b"one"[..], b"object 1", b"object 2"];
+                assert!(names.contains(&&content[32..]));
+            }
             10 => {
                 let rule = conditional("Retention", content);
                 let found = ["rule", "value", "has object"].map(|name| number(rule[name]));
-                assert!([[1, 3, 0], [2, 10_000, 1]].contains(&found), "{found:?}");
+                assert!([[0, 0, 1], [1, 3, 0], [2, 10_000, 1]].contains(&found), "{found:?}");
             }
             13 => {
                 let (outbox, length) = fixed("Outbox", content);
@@ -282,7 +293,8 @@ fn version(content: &[u8], frame: u64) {
     assert_eq!(version.at, content.len(), "nothing follows");
     let (version, mut places) = (version.bytes, version.places);
     let header = object::header::Header::decode(version["header"]).unwrap();
-    assert_eq!(version.contains_key("base"), header.seq == 0);
+    let begins = header.seq == 0 || header.kind == Kind::Upgrade;
+    assert!(version.contains_key("base") || !begins);
     assert_eq!(varint(version["parent"]) == 0, header.seq == 0);
     let (count, mut rest, mut next) = (varint(version["pages"]), version["changed"], 0);
     match version.get("kept from") {
@@ -337,9 +349,13 @@ fn files_are_what_the_format_says() {
     let bytes = fs::read(path.join("continuant.db")).unwrap();
     let (marker, _) = fixed("Marker", &bytes);
     assert_eq!(marker["check"], blake3::derive_key("continuant 2 database marker", &bytes[..32]));
-    let kinds = walk_all(&path);
+    has_every_kind(&path);
+}
+
+/// Checks that a database has a record of every kind, as the tables say.
+pub(crate) fn has_every_kind(path: &Path) {
     let documented = table("Record kinds").into_iter().map(|(code, ..)| code.parse().unwrap());
-    assert_eq!(kinds, documented.collect(), "there is a record of every kind");
+    assert_eq!(walk_all(path), documented.collect(), "there is a record of every kind");
 }
 
 #[test]
