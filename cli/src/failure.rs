@@ -387,6 +387,11 @@ mod tests {
             (Object::State { path: text(), expected: text(), found: text() }, "state", 4),
             (Object::Mismatch { what, seq: 1, expected: text(), found: text() }, "mismatch", 4),
             (Object::Credential(text()), "credential", 4),
+            (
+                Object::UnknownAlgorithm { what, offset: 0, known: 1, code: 2 },
+                "unknown-algorithm",
+                1,
+            ),
             (Object::Schema(Vec::new()), "schema", 1),
             (Object::Policy(Vec::new()), "policy", 1),
             (Object::Value { path: text(), expected: text(), found: text() }, "value", 2),

@@ -6,7 +6,7 @@
 
 use arrayvec::ArrayVec;
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::time::Time;
 
 /// The bit that says that another byte of a number follows.
@@ -62,6 +62,20 @@ impl<'a> Reader<'a> {
     /// The next byte.
     pub fn u8(&mut self) -> Result<u8> {
         self.array().map(u8::from_le_bytes)
+    }
+
+    /// Reads the code of the algorithm that made the bytes behind it, which must be `known`.
+    ///
+    /// # Errors
+    ///
+    /// [`UnknownAlgorithm`](ErrorKind::UnknownAlgorithm) for any other: the bytes are not damaged.
+    pub fn algorithm(&mut self, known: u8) -> Result<()> {
+        let (what, offset) = (self.what, self.offset as u64);
+        let code = self.u8()?;
+        if code != known {
+            return Err(ErrorKind::UnknownAlgorithm { what, offset, known, code }.into());
+        }
+        Ok(())
     }
 
     /// Reads the version of an encoding, which must be `known`.

@@ -27,6 +27,10 @@ pub use host::Host;
 pub use memo::Memo;
 pub use session::SessionKey;
 
+/// The code that stands before what an Ed25519 key made.
+pub(crate) const ED25519: u8 = 1;
+/// The code that stands before a keyed BLAKE3 hash by the secret of a session.
+pub(crate) const BLAKE3: u8 = 2;
 /// The payload type that signatures over a batch are bound to.
 const BATCH_TYPE: &str = "application/vnd.continuant.batch.v2";
 
@@ -79,7 +83,8 @@ impl fmt::Debug for Signature {
     }
 }
 
-/// An Ed25519 public key; any 32 bytes, validated when a signature is verified.
+/// An Ed25519 public key; any 32 bytes, validated when a signature is verified. It is its own id,
+/// by which lineages name a key of whatever algorithm.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PublicKey(pub [u8; 32]);
 

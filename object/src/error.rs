@@ -74,6 +74,18 @@ pub enum ErrorKind {
     },
     /// A key or signature that is malformed or weak.
     Credential(String),
+    /// A signature, or a code of a session, that was made by an algorithm that is not known here: a
+    /// newer program wrote it. Nothing behind it was read.
+    UnknownAlgorithm {
+        /// The structure that has it.
+        what: &'static str,
+        /// The place of the algorithm's code in the structure's bytes.
+        offset: u64,
+        /// The code that is known for this place.
+        known: u8,
+        /// The code found.
+        code: u8,
+    },
     /// More than a limit allows.
     Limit {
         /// The limit's name.
@@ -127,6 +139,7 @@ impl ErrorKind {
             ErrorKind::Unknown { .. } => "unknown",
             ErrorKind::Mismatch { .. } => "mismatch",
             ErrorKind::Credential(_) => "credential",
+            ErrorKind::UnknownAlgorithm { .. } => "unknown-algorithm",
             ErrorKind::Limit { .. } => "limit",
         }
     }
@@ -177,6 +190,11 @@ impl fmt::Display for Error {
                 write!(f, "{what} of version {seq}: expected {expected}, found {found}")
             }
             ErrorKind::Credential(problem) => write!(f, "credential: {problem}"),
+            ErrorKind::UnknownAlgorithm { what, offset, known, code } => write!(
+                f,
+                "{what}: at offset {offset} expected the algorithm {known}, found {code}, which a \
+                 newer program may know"
+            ),
             ErrorKind::Limit { what, max, found } => {
                 write!(f, "{what}: at most {max}, found {found}")
             }
@@ -204,7 +222,7 @@ mod tests {
     /// Name, damaged, invalid argument.
     type Row = (ErrorKind, &'static str, bool, bool);
 
-    fn table() -> [Row; 9] {
+    fn table() -> [Row; 10] {
         let (what, offset, seq, max, found) = ("x", 0, 0, 0, 0);
         let (path, expected) = (String::new, String::new);
         let text = String::new;
@@ -238,6 +256,12 @@ mod tests {
                 false,
             ),
             (ErrorKind::Credential(text()), "credential", true, false),
+            (
+                ErrorKind::UnknownAlgorithm { what, offset, known: 1, code: 2 },
+                "unknown-algorithm",
+                false,
+                false,
+            ),
             (ErrorKind::Limit { what, max, found }, "limit", false, false),
         ]
     }

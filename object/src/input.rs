@@ -3,7 +3,7 @@
 //! Invariant: `Input::decode` accepts exactly the bytes that `encode` writes.
 
 use crate::codec::{Reader, Write};
-use crate::credential::{Credential, Place, Proof, Signature};
+use crate::credential::{BLAKE3, Credential, ED25519, Place, Proof, Signature};
 use crate::error::{ErrorKind, Result};
 use crate::hash::{InputHash, SessionId, VersionHash};
 use crate::limits::{
@@ -18,6 +18,8 @@ const INPUT_VERSION: u8 = 2;
 const SIGNED: u8 = 1;
 const BATCHED: u8 = 2;
 const IN_SESSION: u8 = 3;
+/// Bytes of a signature with its algorithm and its key.
+const SIGNATURE_BYTES: usize = 1 + 32 + 64;
 
 /// A request for a new version.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -84,7 +86,9 @@ impl Input {
     ///
     /// # Errors
     ///
-    /// [`Decode`](crate::ErrorKind::Decode) for any bytes that [`Input::encode`] does not write.
+    /// [`Decode`](ErrorKind::Decode) for any bytes that [`Input::encode`] does not write, and
+    /// [`UnknownAlgorithm`](ErrorKind::UnknownAlgorithm) for a credential that a newer program may
+    /// read.
     pub fn decode(bytes: &[u8]) -> Result<Input> {
         let mut reader = Reader::new("input", bytes);
         reader.version(INPUT_VERSION)?;
@@ -122,13 +126,13 @@ fn encode_credential(credential: &Credential, bytes: &mut Vec<u8>) {
         Proof::Signatures(_) => {}
         Proof::Batch(place, _) => place.encode_into(bytes),
         Proof::Session { session, mac } => {
-            bytes.put(&session.0).put(mac);
+            bytes.put(&session.0).put_u8(BLAKE3).put(mac);
             return;
         }
     }
     bytes.put_count(credential.signatures().len());
     for signature in credential.signatures() {
-        bytes.put(&signature.key).put(&signature.bytes);
+        bytes.put_u8(ED25519).put(&signature.key).put(&signature.bytes);
     }
 }
 
@@ -136,7 +140,11 @@ fn decode_credential(reader: &mut Reader<'_>, tag: u8) -> Result<Credential> {
     let (nonce, expires) = (reader.u64()?, reader.time()?);
     let parent = reader.option()?.map(VersionHash);
     let proof = match tag {
-        IN_SESSION => Proof::Session { session: SessionId(reader.array()?), mac: reader.array()? },
+        IN_SESSION => {
+            let session = SessionId(reader.array()?);
+            reader.algorithm(BLAKE3)?;
+            Proof::Session { session, mac: reader.array()? }
+        }
         BATCHED => Proof::Batch(Place::decode_from(reader)?, decode_signatures(reader)?),
         _ => Proof::Signatures(decode_signatures(reader)?),
     };
@@ -144,9 +152,11 @@ fn decode_credential(reader: &mut Reader<'_>, tag: u8) -> Result<Credential> {
 }
 
 fn decode_signatures(reader: &mut Reader<'_>) -> Result<Vec<Signature>> {
-    let count = reader.count(SIGNATURES_MAX, 96)?;
-    let mut signatures = Vec::with_capacity(count);
+    // An algorithm that is not known here may have shorter keys.
+    let count = reader.count(SIGNATURES_MAX, 1)?;
+    let mut signatures = Vec::with_capacity(count.min(reader.left() / SIGNATURE_BYTES));
     for _ in 0..count {
+        reader.algorithm(ED25519)?;
         signatures.push(Signature { key: reader.array()?, bytes: reader.array()? });
     }
     Ok(signatures)

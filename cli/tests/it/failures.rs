@@ -5,6 +5,7 @@ use std::fs;
 use continuant::object::capsule::{Chain, HEAD, SectionKind};
 use continuant::object::commit::Commit;
 use continuant::object::hash::PolicyHash;
+use continuant::object::input::Input;
 use continuant::storage::CapsuleReader;
 use continuant::{Clock, Code, Law, ObjectId, Options, Time, args};
 use expect_test::expect_file;
@@ -332,33 +333,71 @@ fn a_capsule_that_was_changed() {
     assert!(!terminal.path("other").exists(), "what is not taken in leaves no database");
 }
 
-/// An object that was made when its policy was still taken.
-fn of_old_policy(capsule: &[u8], policy: &str) -> Vec<u8> {
+/// A capsule with other bodies of its sections, whose checks hold.
+fn remade(capsule: &[u8], mut change: impl FnMut(SectionKind, &mut Vec<u8>)) -> Vec<u8> {
     let (mut reader, mut parts) = (CapsuleReader::new(capsule).unwrap(), Vec::new());
     while let Some((kind, body)) = reader.next().unwrap() {
         parts.push((kind, body.to_vec()));
     }
     parts.pop();
-    let law = Law::from(policy).encode();
     let (mut bytes, mut chain) = (HEAD.to_vec(), Chain::new());
-    for (kind, body) in &mut parts {
-        match kind {
-            SectionKind::Policy => *body = law.clone(),
-            SectionKind::Commit => {
-                let before = std::mem::take(body);
-                let mut commit = Commit::decode(&before).unwrap();
-                commit.header.policy = PolicyHash::of(&law);
-                commit.encode_into(body);
-            }
-            _ => {}
-        }
-    }
+    parts.iter_mut().for_each(|(kind, body)| change(*kind, body));
     let count = parts.len() as u64;
     for (kind, body) in parts.iter().chain([&(SectionKind::End, count.to_le_bytes().to_vec())]) {
         let (head, check) = chain.section(*kind, body);
         [&head[..], body, &check].iter().for_each(|part| bytes.extend_from_slice(part));
     }
     bytes
+}
+
+/// An object that was made when its policy was still taken.
+fn of_old_policy(capsule: &[u8], policy: &str) -> Vec<u8> {
+    let law = Law::from(policy).encode();
+    remade(capsule, |kind, body| match kind {
+        SectionKind::Policy => *body = law.clone(),
+        SectionKind::Commit => {
+            let before = std::mem::take(body);
+            let mut commit = Commit::decode(&before).unwrap();
+            commit.header.policy = PolicyHash::of(&law);
+            commit.encode_into(body);
+        }
+        _ => {}
+    })
+}
+
+#[test]
+fn a_capsule_with_an_algorithm_of_a_newer_program_is_not_damaged() {
+    let terminal = Terminal::with_visits();
+    terminal.run("call visits rename hello --sign owner.key").done();
+    terminal.run("export visits visits.continuant").done();
+    let whole = std::fs::read(terminal.path("visits.continuant")).unwrap();
+    let mut count = 0;
+    let newer = remade(&whole, |kind, body| {
+        let before = body.clone();
+        if kind != SectionKind::Commit {
+            return;
+        }
+        let commit = Commit::decode(&before).unwrap();
+        let mut input = commit.input.to_vec();
+        if Input::decode(&input).unwrap().credential.is_some() {
+            let algorithm = input.len() - 97;
+            input[algorithm] = 7;
+            count += 1;
+        }
+        body.clear();
+        Commit { input: &input, ..commit }.encode_into(body);
+    });
+    assert_eq!(count, 1, "one call was signed");
+    terminal.write("newer.continuant", newer);
+    for line in ["--json verify newer.continuant", "--json import newer.continuant --db other"] {
+        let printed = terminal.run(line);
+        assert_eq!(printed.code, Some(1), "{printed:?}");
+        let error: Json = serde_json::from_str(&printed.stderr).unwrap();
+        assert_eq!(error["error"]["kind"], "unknown-algorithm", "{error}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains("expected the algorithm 1, found 7"), "{message}");
+    }
+    assert!(!terminal.path("other").exists(), "nothing is imported");
 }
 
 #[test]

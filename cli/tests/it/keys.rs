@@ -5,6 +5,10 @@
 
 use std::os::unix::fs::PermissionsExt;
 
+use continuant::object::credential::{Credential, SigningKey};
+use continuant::object::hash::ObjectId;
+use continuant::object::input::Request;
+use continuant::{PublicKey, Time};
 use expect_test::expect_file;
 use serde_json::Value as Json;
 
@@ -216,6 +220,39 @@ fn a_secret_is_printed_only_when_that_is_said() {
     for comment in ["me\nssh-ed25519 AAAA you", "\u{1b}[2J", &"x".repeat(257)] {
         let told = words(&["--ssh-public", "--comment", comment]);
         assert!(told.contains("expected a comment of at most 256 bytes, on one line"), "{told}");
+    }
+}
+
+/// The signatures are those of `openssl pkeyutl -sign -rawin` over the signed bytes, by the file
+/// here and by the one that is exported of `openssh`.
+#[test]
+fn a_key_signs_as_it_does_elsewhere() {
+    let terminal = terminal();
+    let object = ObjectId([1; 32]);
+    for (file, signature) in [
+        (
+            "openssl.pem",
+            "54cd06424a9270b63078e322a6a90c7d9bc9cdf97cb8f1ae0add70aff51c8cd0\
+             75326cd259c2d1a6feb35affef3eeb23965317450f715f9c178dbad7e3ea530e",
+        ),
+        (
+            "openssh",
+            "a533a9a7a4b695caeb294f2ded3bbeeab639c6e3a6ce6ec66845a6ee20003f68\
+             8e8a1d381c9c7020682b224245d35a1ce5635eadd43674cbae895e0267948304",
+        ),
+    ] {
+        terminal.run(&format!("key import {file} --to {file}.key")).done();
+        let lines = text(&terminal, &format!("{file}.key"));
+        let bytes = |name: &str| {
+            let line = lines.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim().parse::<PublicKey>().unwrap().0
+        };
+        let key = SigningKey::from_secret(&bytes("secret"));
+        assert_eq!(key.public().0, bytes("public"));
+        let mut credential = Credential::new(7, Time::from_millis(1_700_000_000_000));
+        credential.sign(&key, object, &Request::Cycle);
+        let made = credential.signatures()[0].bytes.map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(made, signature, "{file}");
     }
 }
 

@@ -576,6 +576,13 @@ pub const CANARIES: &[Canary] = &[
         "ed25519_dalek::Verifier::verify(&verifying, &bytes, &claimed)",
     ),
     canary(
+        "unknown algorithms",
+        "proof_malleability",
+        "object/src/codec.rs",
+        "if ⟦code != known⟧ {",
+        "false",
+    ),
+    canary(
         "public halves of keys",
         "proof_malleability",
         "object/src/credential.rs",

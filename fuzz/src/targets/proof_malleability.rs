@@ -7,8 +7,9 @@
 mod ancestry;
 mod signature;
 
+use object::ErrorKind;
 use object::commit::Commit;
-use object::credential::{Credential, SessionKey};
+use object::credential::{Credential, Proof, SessionKey};
 use object::hash::{ObjectId, VersionHash};
 use object::header::{HEADER_BYTES, Header};
 use object::input::{Input, Request};
@@ -140,8 +141,37 @@ fn encodings(rng: &mut StdRng) -> Result<u64, String> {
         equal("that inputs of other bytes are the same", &(one == other), &(input == decoded))?;
         equal("that their hashes are", &(one == other), &(input.hash() == decoded.hash()))?;
     }
+    algorithms(rng, &input)?;
     commits(rng, &made, &input)?;
-    Ok(16)
+    Ok(17)
+}
+
+/// Requires that a credential of an algorithm that is not known is refused as such, wherever the
+/// algorithm stands.
+fn algorithms(rng: &mut StdRng, input: &Input) -> Outcome {
+    let Some(credential) = &input.credential else { return Ok(()) };
+    let mut bytes = input.encode();
+    let made = match &credential.proof {
+        Proof::Session { .. } => 32,
+        Proof::Signatures(made) | Proof::Batch(_, made) if made.is_empty() => return Ok(()),
+        Proof::Signatures(made) | Proof::Batch(_, made) => {
+            97 * rng.random_range(1..=made.len()) - 1
+        }
+    };
+    let at = bytes.len() - made - 1;
+    let known = bytes[at];
+    bytes[at] = rng.random();
+    if bytes[at] == known {
+        return Ok(());
+    }
+    if rng.random_bool(0.5) {
+        // Keys of other algorithms have other lengths.
+        bytes.truncate(at + 1 + rng.random_range(4..=made));
+    }
+    let expected =
+        ErrorKind::UnknownAlgorithm { what: "input", offset: at as u64, known, code: bytes[at] };
+    let found = Input::decode(&bytes).map_err(|error| error.kind().clone());
+    equal("what becomes of an unknown algorithm", &Err(expected), &found)
 }
 
 /// Requires that a commit with other bytes decodes to another commit, or not at all.

@@ -2,8 +2,9 @@
 
 use expect_test::expect;
 use object::commit::Commit;
-use object::credential::Proof;
+use object::credential::{Credential, Proof, SessionKey, SigningKey};
 use object::effects::{Admission, Effects, decode_globals, encode_globals};
+use object::hash::ObjectId;
 use object::header::{HEADER_BYTES, Header};
 use object::image::BaseImage;
 use object::input::{Input, Request};
@@ -125,7 +126,11 @@ fn check(codec: &Codec, bytes: &[u8]) -> bool {
             true
         }
         Err(error) => {
-            assert!(matches!(error.kind(), ErrorKind::Decode { .. }), "{}: {error}", codec.name);
+            let is_known = matches!(
+                error.kind(),
+                ErrorKind::Decode { .. } | ErrorKind::UnknownAlgorithm { .. }
+            );
+            assert!(is_known, "{}: {error}", codec.name);
             false
         }
     }
@@ -200,6 +205,39 @@ fn random_bytes_never_panic() {
             bytes.truncate(source.below(bytes.len() + 1));
             bytes.extend(samples::bytes(&mut source, 100));
             check(codec, &bytes);
+        }
+    }
+}
+
+#[test]
+fn an_unknown_algorithm_is_refused_with_its_place_whatever_is_behind_it() {
+    let (object, request) = (ObjectId([1; 32]), Request::Cycle);
+    let mut signed = Credential::new(1, Time::MIN);
+    for secret in [[1; 32], [2; 32]] {
+        signed.sign(&SigningKey::from_secret(&secret), object, &request);
+    }
+    let mut coded = Credential::new(1, Time::MIN);
+    coded.put_in_session(&SessionKey::from_secret(&[1; 32]), object, &request);
+    for (credential, behind, known) in
+        [(signed.clone(), 97 + 96, 1), (signed, 96, 1), (coded, 32, 2)]
+    {
+        let input =
+            Input { request: Request::Cycle, time: Time::MIN, credential: Some(credential) };
+        let bytes = input.encode();
+        let at = bytes.len() - behind - 1;
+        assert_eq!(bytes[at], known);
+        for code in (0..=u8::MAX).filter(|code| *code != known) {
+            // Shorter than what is known, as long, and longer: nothing of it is read.
+            for length in [1, behind, 1312 + 2420] {
+                let mut other = bytes[..=at].to_vec();
+                other[at] = code;
+                other.extend((0..length).map(|index| index as u8));
+                let error = Input::decode(&other).unwrap_err();
+                let offset = at as u64;
+                let expected = ErrorKind::UnknownAlgorithm { what: "input", offset, known, code };
+                assert_eq!(*error.kind(), expected);
+                assert!(!error.kind().is_damaged());
+            }
         }
     }
 }
@@ -369,21 +407,21 @@ fn encodings_are_those_of_format_version_2() {
     }
     expect![[r#"
         version header 6fa9fe2debc4dffbeb76631a0a07a0cc68e0be89fd5ae1b85ffa74e3a98393fe
-        commit         e67dc18081c9612f20e00902527547b494f59c7e576bc0c21d07a7dfc134e29d
-        input          8af67f745ecbf89495148f15dcabce920e577f8e35accb2e2ec98d82e252ee37
-        batched input  910ea56dc9171a1c849a6401f55c78d4bc26516dd501c93f632491c761ee2b2e
+        commit         169cb3d8bf1f28b4a5d1ba400794fd5f306b5fbaa5b6a2d746962478b4aa2044
+        input          59563d85bdc735adebea4b4cbd207e832cf5e366a61f10b686a86c91aabbb77c
+        batched input  6d860b4ca3d6df75fc74973e2cd3de09c2697a41a19ea0eb4231f0e7823797d4
         effects        8b4c3132315a259e75e1372a02c95c724b6365d71c0f5f6c46cffd033d8a6ea3
         admission      e379cfe39fe79e26cb3bee070c00686ab6da7ab6cbed407270bdc2bc87b39f6d
         globals        4fd67a0217603068e06c663459fec88963232fd235be2d269e05ef4f59813163
-        amendment      3fcaa399761011d0afc9791be277be26b084a943fc61d4c4829abe5e659ca97e
+        amendment      22e94a468e076f9b3f74926725c6451c0bf36e766d96c289fb07ce2b9a3f20fc
         nonces         b5a2d903ef4256ef2bbfa78d3a123b44938374258e5a6e2f2ecdec5723f6880c
         ledger         79b27d372b3a1d0078a05945f15e81ff7f5c692af3ad72c026ad28fd639ec8df
-        session input  d76549e31f7fa8734418ba9a58c42cce27e209f01a0e6b1cff766b8ccea46903
+        session input  5fab927df52ef36ac08113a0bda18d537cbcc091959056a3d24320fb9051f2e5
         sessions       96147fc49a294d7c4c088cae9081847ffe474e540db69c6e97a779bc8be2cec9
-        message        390ec6e0f9986fc48f561715c7db594cdd6b14ecd4b793ff4f0e9d72fac456e6
-        upgrade        f7feca1039de19205b3d8925f01813cd6c57387319a50d9a63b11a730e332340
+        message        a794a80dc06d80e43e8ff3afeba62e4906ab3b0dba765366ce269d6109f1f443
+        upgrade        062f9a6d8baa3a6abf7eec4551d87a84df5da96de3834b192430d1a96bcbc9b6
         fork           8ea4af02a2898d95374a21d3372201943effefec092ade95ceed1a45a472c7a7
-        refusal        f01339da88d470869a1feb7f3fb8818194ed3b103277268cc575107cf0df1faf
+        refusal        a824469cc830d2aa443043e01de79447de36a4e661831c78f38e7f10c52e012e
         base image     7867f945638bc3516a7f8b5d0344eac8971d4de5ea4e638d2314348a8100a68c
     "#]]
     .assert_eq(&table);

@@ -97,7 +97,7 @@ fn the_capsule_of_version_2_verifies() {
         );
         expect![[r#"
             object c1885bf6133aa04db858abea6024e5f40e7c35eef640c2c3e492a56ca8a6922f
-            version 5 5e53c8d4e1eb70576bbb11e158ea2568f368d0d20344094001ed4fd60a77a3ea
+            version 5 6759b06b0f5a4251a50b8077d1ab0c9d0ef5f906b45b792dd770cae31b340e67
             refusals 4
             state {"count":14,
               "locked":true,
@@ -147,7 +147,7 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object c1885bf6133aa04db858abea6024e5f40e7c35eef640c2c3e492a56ca8a6922f
-            version 3 57f13b6c8305982b00b064fe84d8887fbeb1ded1d6315a510aa504f2a3fc0bfe
+            version 3 3c23a94ff515f29cefc4815811cb92c0c823f14e38242098c5eb89373663f042
             refusals 1
         "#]]
         .assert_eq(&found);
@@ -166,7 +166,7 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object fd9fd589b7d9b7bb70008d425e39a29b78b9d2be03c02fe881c75dff8936a2a7
-            version 5 856fdc97f981848cff6767eaec4cc244e33cf242fab7dfabefd4cacd0c910991
+            version 5 4ffae5961fe51eb854b08c38578e6358acb773a1d2ae21a3ada948c0f23cbe57
             refusals 5
         "#]]
         .assert_eq(&found);
@@ -185,7 +185,7 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object bfdc4a708750c9d4d1072202f28c8c134e678c174f2c3ce06c89204dd24889cf
-            version 3 b6f5d21c28657995401c825e2d62cee6f378b3266aabdb957286989755d99572
+            version 3 797e1650805343dccb251c6ec2e66a1f5b216615dd4e7c4eedbc3ee788de547d
             refusals 3
         "#]]
         .assert_eq(&found);

@@ -176,11 +176,13 @@ fn credential_fields(credential: &Credential) -> Vec<(&'static str, Vec<u8>)> {
         expected.extend(place.path().iter().map(|node| ("neighbour", node.0.to_vec())));
     }
     if let Proof::Session { session, mac } = &credential.proof {
-        expected.extend([("session", session.0.to_vec()), ("code", mac.to_vec())]);
+        expected.extend([("session", session.0.to_vec()), ("algorithm", vec![2])]);
+        expected.push(("code", mac.to_vec()));
         return expected;
     }
     expected.push(("signatures", count(credential.signatures().len())));
     for signature in credential.signatures() {
+        expected.push(("algorithm", vec![1]));
         expected.push(("key", signature.key.to_vec()));
         expected.push(("signature", signature.bytes.to_vec()));
     }

@@ -1,11 +1,14 @@
 //! Codes, contexts, jumps, names and limits.
 
 use object::capsule::{Chain, SectionKind};
+use object::credential::{Credential, SessionKey, SigningKey};
 use object::hash::*;
 use object::header::{Header, Kind};
+use object::input::{Input, Request};
 use object::limits::*;
 use object::lineage::jump_seq;
 use object::refusal::Refusal;
+use object::time::Time;
 use schema::code;
 
 use super::{quoted, rows};
@@ -13,8 +16,16 @@ use crate::module::module;
 use crate::samples;
 use crate::source::Source;
 
-pub(super) const TABLES: &[&str] =
-    &["Hashes", "Kinds", "Jump pointers", "Reasons", "Code", "Section kinds", "Limits"];
+pub(super) const TABLES: &[&str] = &[
+    "Hashes",
+    "Kinds",
+    "Algorithms",
+    "Jump pointers",
+    "Reasons",
+    "Code",
+    "Section kinds",
+    "Limits",
+];
 
 #[test]
 fn hashes() {
@@ -63,6 +74,30 @@ fn kinds() {
     let mut bytes = headers.iter().find(|it| it.kind == Kind::Call).unwrap().encode();
     bytes[2] = rows.len() as u8;
     assert!(Header::decode(&bytes).is_err());
+}
+
+#[test]
+fn algorithms() {
+    let key = SigningKey::from_secret(&[1; 32]);
+    let (object, request) = (ObjectId([1; 32]), Request::Cycle);
+    let mut signed = Credential::new(1, Time::MIN);
+    signed.sign(&key, object, &request);
+    let mut coded = Credential::new(1, Time::MIN);
+    coded.put_in_session(&SessionKey::from_secret(&[1; 32]), object, &request);
+    let rows = rows("Algorithms", ["Code", "Algorithm", "Makes"]);
+    let makes = [(signed, 96, "Ed25519"), (coded, 32, "BLAKE3")];
+    assert_eq!(rows.len(), makes.len());
+    for ([code, name, _], (credential, bytes, known)) in rows.iter().zip(makes) {
+        assert_eq!(name, known);
+        let input =
+            Input { request: Request::Cycle, time: Time::MIN, credential: Some(credential) };
+        let mut encoded = input.encode();
+        let at = encoded.len() - bytes - 1;
+        assert_eq!(encoded[at], code.parse::<u8>().unwrap(), "{name}");
+        encoded[at] = rows.len() as u8 + 1;
+        let error = Input::decode(&encoded).unwrap_err();
+        assert_eq!(error.kind().name(), "unknown-algorithm", "{name}");
+    }
 }
 
 #[test]
