@@ -12,6 +12,7 @@ use continuant::object::head::{Head, Outcome, genesis};
 use continuant::object::image::{BaseImage, Image};
 use continuant::object::input::{Input, Request};
 use continuant::object::memory::{Page, Tree};
+use continuant::object::secret::Secret;
 use continuant::policy::STACK_BYTES;
 use continuant::policy::admission::{Step, admit};
 use continuant::policy::definition::Definition;
@@ -51,12 +52,12 @@ impl Counter {
         let input = Input { request, time: Time::from_millis(1), credential: None };
         let effects = Effects { result: vec![0; 8], ..Effects::default() };
         let header = {
-            let (salt, arguments) = ([0; 16], Vec::new());
+            let (salt, arguments) = ([0; 32], Vec::new());
             let request = Request::Create { salt, arguments };
             let input = Input { request, time: Time::from_millis(0), credential: None };
-            genesis(&input, &outcome(&definition, &effects, &before, 0))
+            genesis(&input, &outcome(&definition, &effects, &before, 0), &Secret::new([0; 32]))
         };
-        let head = Head::new(header);
+        let head = Head::new(header, Secret::new([0; 32]));
         Counter { definition, head, before, after, page, input, effects }
     }
 

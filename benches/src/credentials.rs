@@ -13,6 +13,7 @@ use continuant::object::credential::{Batch, Credential, Host, Memo, SessionKey};
 use continuant::object::head::Head;
 use continuant::object::input::{Input, Request};
 use continuant::object::ledger::Tracked;
+use continuant::object::secret::Secret;
 use continuant::{Code, ObjectId, Options, SigningKey, Time};
 use ed25519_dalek::{Signature, VerifyingKey};
 
@@ -139,7 +140,7 @@ fn head() -> Result<Head> {
     let directory = tempfile::tempdir()?;
     let db = Options::new().workers(1).open(directory.path().join("db"))?;
     let id = db.create(Code::wasm(counter::WASM)?.policy(counter::POLICY))?;
-    Ok(Head::new(db.at(id, 0)?.header().clone()))
+    Ok(Head::new(db.at(id, 0)?.header().clone(), Secret::new([0; 32])))
 }
 
 fn request(by: u64) -> Request {

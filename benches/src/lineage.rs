@@ -17,7 +17,7 @@ use continuant::object::memory::Page;
 use continuant::storage::{Append, Change, NewCommit, Store};
 
 use crate::pages::{Slot, field, random};
-use crate::payloads::{Mold, Payloads};
+use crate::payloads::{Mold, Payloads, secret};
 
 /// Milliseconds between two versions.
 pub(crate) const TIME_STEP: u64 = 10;
@@ -44,7 +44,7 @@ struct Version {
 impl Lineage {
     /// Makes the object that has this number.
     pub(crate) fn create(store: &Store, mold: &Mold, number: u64) -> Result<Lineage> {
-        let head = Head::new(mold.create(store, number, None)?);
+        let head = Head::new(mold.create(store, number, None)?, secret(number));
         Ok(Lineage { head, page: random(number), image: mold.image.clone() })
     }
 
@@ -87,8 +87,9 @@ impl Prepared {
         for Version { header, payloads, before, page } in &self.0 {
             let commit = payloads.commit(header.clone(), Some(page));
             let before = Some(before);
-            let (hash, base, ledger) = (header.hash(), None, None);
-            let change = Change::Commit(NewCommit { commit, hash, base, ledger, before });
+            let (hash, base, secret, ledger) = (header.hash(), None, None, None);
+            let new = NewCommit { commit, hash, base, secret, ledger, before };
+            let change = Change::Commit(new);
             store.append(&Append { changes: vec![change], ..Append::default() }, |_| {})?;
         }
         Ok(())

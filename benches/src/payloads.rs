@@ -17,6 +17,7 @@ use continuant::object::image::{BaseImage, Image};
 use continuant::object::input::{Input, Request};
 use continuant::object::ledger::Tracked;
 use continuant::object::memory::Page;
+use continuant::object::secret::{SECRET_BYTES, Secret};
 use continuant::storage::{Append, Blob, Change, NewCommit, Store};
 
 const MEMORY_BYTES: u64 = 65_536;
@@ -54,8 +55,7 @@ impl Payloads {
 
     /// Returns the payloads of the creation of the object with this number.
     fn creation(number: u64, wake: Option<Time>) -> Payloads {
-        let mut salt = [0; 16];
-        salt[..8].copy_from_slice(&number.to_le_bytes());
+        let salt = Secret::image_salt(&drawn(number));
         let request = Request::Create { salt, arguments: Vec::new() };
         let wake = wake.map_or(WakeChange::Keep, WakeChange::Set);
         let effects = Effects { result: vec![0; 8], wake, ..Effects::default() };
@@ -84,6 +84,17 @@ impl Payloads {
         let pages = page.into_iter().map(|page| (PAGE_INDEX, page)).collect();
         Commit { header, input, effects, admission, globals: None, pages }
     }
+}
+
+/// Returns the secret of the object with this number.
+pub(crate) fn secret(number: u64) -> Secret {
+    Secret::new(drawn(number))
+}
+
+fn drawn(number: u64) -> [u8; SECRET_BYTES] {
+    let mut drawn = [0; SECRET_BYTES];
+    drawn[..8].copy_from_slice(&number.to_le_bytes());
+    drawn
 }
 
 /// Returns the parts of all objects.
@@ -117,7 +128,8 @@ impl Mold {
     /// Creates the object that has this number, without waiting for the disk.
     pub(crate) fn create(&self, store: &Store, number: u64, wake: Option<u64>) -> Result<Header> {
         let payloads = Payloads::creation(number, wake.map(Time::from_millis));
-        let header = genesis(&payloads.input, &payloads.outcome(self.zero_root, 0));
+        let (outcome, secret) = (payloads.outcome(self.zero_root, 0), secret(number));
+        let header = genesis(&payloads.input, &outcome, &secret);
         // The store keeps each of them once; looking whether it has them is not free.
         let blobs = match number {
             0 => vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&self.base)],
@@ -125,7 +137,8 @@ impl Mold {
         };
         let commit = payloads.commit(header.clone(), None);
         let (hash, base) = (header.hash(), Some(self.base_hash));
-        let change = NewCommit { commit, hash, base, ledger: None, before: None };
+        let (secret, ledger, before) = (Some(&secret), None, None);
+        let change = NewCommit { commit, hash, base, secret, ledger, before };
         let changes = vec![Change::Commit(change)];
         store.append(&Append { blobs, changes, ..Append::default() }, |_| {})?;
         Ok(header)

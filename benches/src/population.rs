@@ -22,7 +22,7 @@ use continuant::object::memory::Page;
 use continuant::storage::{self, Append, Change, NewCommit, Store};
 
 use crate::pages::{Edit, Pages};
-use crate::payloads::{Mold, Payloads};
+use crate::payloads::{Mold, Payloads, secret};
 
 /// The objects, and the next versions of some of them.
 pub struct Population {
@@ -53,7 +53,7 @@ impl Population {
     /// Makes `count` objects in the store.
     pub fn create(store: &Store, count: usize) -> Result<Population> {
         let mold = Mold::new()?;
-        let create = |number| Ok(Head::new(mold.create(store, number, None)?));
+        let create = |number| Ok(Head::new(mold.create(store, number, None)?, secret(number)));
         let heads = (0..count as u64).map(create).collect::<Result<_>>()?;
         store.sync()?;
         let images = vec![mold.image.clone(); count];
@@ -158,8 +158,9 @@ impl Population {
         let header = &self.next[object - self.objects.start].0;
         let commit = self.payloads.commit(header.clone(), Some(&self.pages.of(object).page));
         let before = Some(&self.images[object]);
-        let (hash, base, ledger) = (header.hash(), None, None);
-        let change = Change::Commit(NewCommit { commit, hash, base, ledger, before });
+        let (hash, base, secret, ledger) = (header.hash(), None, None, None);
+        let new = NewCommit { commit, hash, base, secret, ledger, before };
+        let change = Change::Commit(new);
         append(&Append { changes: vec![change], ..Append::default() })
     }
 

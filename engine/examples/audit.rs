@@ -30,7 +30,7 @@ pub(crate) fn run(path: &Path, out: &mut impl Write) -> Result<(), Box<dyn std::
            when {{ context.input.by <= 1000 }};"#,
         ada.public()
     );
-    let counter = db.create(Code::wasm(samples::COUNTER)?.policy(policy).salt([7; 16]))?;
+    let counter = db.create(Code::wasm(samples::COUNTER)?.policy(policy).secret([7; 32]))?;
     for (minute, key, by) in [(1, &ada, 5), (2, &eve, 50), (3, &ada, 0), (4, &ada, 7)] {
         db.run_until(MORNING.saturating_add(minute * MINUTE))?;
         let outcome = db.call(counter, "increment", args![by as u64]).signed(key).wait();

@@ -104,7 +104,7 @@ impl fmt::Debug for Fuzz {
 
 impl Fuzz {
     /// Fuzzes objects of this code and policy. Its arguments are those of every creation; when
-    /// `create` takes some and none are given, they are drawn. Its salt and its name do not matter.
+    /// `create` takes some and none are given, they are drawn. Its secret and name do not matter.
     pub fn new(code: Code) -> Fuzz {
         let (seed, events_max) = (0, 64);
         let (steps, time, keys, laws, holds) = Default::default();

@@ -10,6 +10,7 @@ pub(crate) mod host;
 pub(crate) mod law;
 pub(crate) mod mind;
 pub(crate) mod model;
+pub(crate) mod salts;
 
 use std::sync::{Arc, OnceLock};
 

@@ -49,9 +49,11 @@ pub enum SectionKind {
     /// Sections of other kinds except the end, each with its head and without a check, compressed
     /// together: their total size as 4 bytes little endian, then an LZ4 block.
     Packed,
+    /// The object's [`Secret`](crate::secret::Secret).
+    Secret,
 }
 
-const KINDS: [SectionKind; 7] = [
+const KINDS: [SectionKind; 8] = [
     SectionKind::Code,
     SectionKind::Policy,
     SectionKind::Base,
@@ -59,6 +61,7 @@ const KINDS: [SectionKind; 7] = [
     SectionKind::Refusal,
     SectionKind::End,
     SectionKind::Packed,
+    SectionKind::Secret,
 ];
 
 /// Returns the head of a section whose body has `length` bytes.

@@ -8,7 +8,7 @@
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
-use crate::hash::{AdmissionHash, EffectsHash, GlobalsHash};
+use crate::hash::{AdmissionHash, EffectsHash, GlobalsHash, Salt};
 use crate::header::Header;
 use crate::limits::{
     EFFECTS_BYTES_MAX, GLOBALS_MAX, MESSAGES_MAX, NAME_BYTES_MAX, OUTPUTS_MAX, RULES_MAX,
@@ -135,9 +135,9 @@ impl Effects {
         Ok(Effects { result, outputs, wake, messages })
     }
 
-    /// The hash of the effects' bytes.
-    pub fn hash(&self) -> EffectsHash {
-        EffectsHash::of(&self.encode())
+    /// Returns the salted hash of the effects' bytes.
+    pub fn hash(&self, salt: Salt) -> EffectsHash {
+        EffectsHash::of(salt, &self.encode())
     }
 }
 
@@ -185,9 +185,9 @@ impl Admission {
         Ok(Admission { signers, rules, migrated })
     }
 
-    /// The hash of the decision's bytes.
-    pub fn hash(&self) -> AdmissionHash {
-        AdmissionHash::of(&self.encode())
+    /// Returns the salted hash of the decision's bytes.
+    pub fn hash(&self, salt: Salt) -> AdmissionHash {
+        AdmissionHash::of(salt, &self.encode())
     }
 }
 

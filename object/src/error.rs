@@ -72,6 +72,13 @@ pub enum ErrorKind {
         /// The value given.
         found: String,
     },
+    /// The salts of a version whose part of the object's secret is gone.
+    Erased {
+        /// The version.
+        seq: u64,
+        /// The first version whose salts there are.
+        from: u64,
+    },
     /// A key or signature that is malformed or weak.
     Credential(String),
     /// A signature, or a code of a session, that was made by an algorithm that is not known here: a
@@ -138,6 +145,7 @@ impl ErrorKind {
             ErrorKind::State { .. } => "state",
             ErrorKind::Unknown { .. } => "unknown",
             ErrorKind::Mismatch { .. } => "mismatch",
+            ErrorKind::Erased { .. } => "erased",
             ErrorKind::Credential(_) => "credential",
             ErrorKind::UnknownAlgorithm { .. } => "unknown-algorithm",
             ErrorKind::Limit { .. } => "limit",
@@ -188,6 +196,9 @@ impl fmt::Display for Error {
             }
             ErrorKind::Mismatch { what, seq, expected, found } => {
                 write!(f, "{what} of version {seq}: expected {expected}, found {found}")
+            }
+            ErrorKind::Erased { seq, from } => {
+                write!(f, "the salts of version {seq} are gone; there are those from {from} on")
             }
             ErrorKind::Credential(problem) => write!(f, "credential: {problem}"),
             ErrorKind::UnknownAlgorithm { what, offset, known, code } => write!(
@@ -255,6 +266,7 @@ mod tests {
                 true,
                 false,
             ),
+            (ErrorKind::Erased { seq, from: 1 }, "erased", false, false),
             (ErrorKind::Credential(text()), "credential", true, false),
             (
                 ErrorKind::UnknownAlgorithm { what, offset, known: 1, code: 2 },

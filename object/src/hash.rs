@@ -3,6 +3,9 @@
 //! Every structure is hashed in a context of its own (BLAKE3's `derive_key` mode), so that no
 //! encoding of one structure is ever an encoding of another. The memory root is the exception: it
 //! is the plain BLAKE3 hash of the image, so that any BLAKE3 tool can check it.
+//!
+//! The hashes of payloads are salted: they stay in a lineage when the payloads are gone, and must
+//! not let anyone guess them.
 
 use std::fmt;
 use std::str::FromStr;
@@ -17,6 +20,8 @@ use crate::error::{Error, ErrorKind};
 
 /// Bytes of every hash.
 pub const HASH_BYTES: usize = 32;
+/// Bytes of a salt.
+pub const SALT_BYTES: usize = 16;
 
 /// A context of BLAKE3's `derive_key` mode. Deriving its key, a good part of the cost of hashing a
 /// short structure, is done once.
@@ -50,7 +55,13 @@ impl Hashing {
     /// Hashes in the keyed mode of BLAKE3.
     #[inline]
     pub(crate) fn keyed(key: &[u8; 32]) -> Hashing {
-        Hashing { hasher: Hasher::new_keyed(key), collected: ArrayVec::new() }
+        Hashing::of(Hasher::new_keyed(key))
+    }
+
+    /// Hashes with `hasher`.
+    #[inline]
+    fn of(hasher: Hasher) -> Hashing {
+        Hashing { hasher, collected: ArrayVec::new() }
     }
 
     /// Returns the hash of all written bytes.
@@ -72,22 +83,26 @@ impl Write for Hashing {
     }
 }
 
+/// The bytes that the hash of a payload is of before the payload's own, so that nobody can guess
+/// the payload.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct Salt(pub [u8; SALT_BYTES]);
+
+impl fmt::Debug for Salt {
+    /// Writes nothing of the salt: a message must not say it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Salt")
+    }
+}
+
 macro_rules! hashes {
-    ($($(#[$doc:meta])* $name:ident = $context:expr;)*) => {$(
+    ($($(#[$doc:meta])* $name:ident = $how:ident$(($context:literal))?;)*) => {$(
         $(#[$doc])*
         #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
         pub struct $name(pub [u8; HASH_BYTES]);
 
         impl $name {
-            /// Hashes `bytes` in this type's own context.
-            pub fn of(bytes: &[u8]) -> $name {
-                static CONTEXT: Option<Context> = $context;
-                let hash = match &CONTEXT {
-                    Some(context) => context.hasher().update(bytes).finalize(),
-                    None => blake3::hash(bytes),
-                };
-                $name(*hash.as_bytes())
-            }
+            hashes! { @of $how $($context)? }
         }
 
         impl fmt::Display for $name {
@@ -110,46 +125,70 @@ macro_rules! hashes {
             }
         }
     )*};
+    (@of own $context:literal) => {
+        /// Hashes `bytes` in this type's own context.
+        pub fn of(bytes: &[u8]) -> Self {
+            static CONTEXT: Context = Context::new($context);
+            Self(*CONTEXT.hasher().update(bytes).finalize().as_bytes())
+        }
+    };
+    (@of salted $context:literal) => {
+        /// Hashes `salt`, then `bytes`, in this type's own context.
+        pub fn of(salt: Salt, bytes: &[u8]) -> Self {
+            static CONTEXT: Context = Context::new($context);
+            let mut hasher = Hashing::of(CONTEXT.hasher());
+            hasher.put(&salt.0).put(bytes);
+            Self(*hasher.finish().as_bytes())
+        }
+    };
+    (@of plain) => {
+        /// Hashes `bytes`.
+        pub fn of(bytes: &[u8]) -> Self {
+            Self(*blake3::hash(bytes).as_bytes())
+        }
+    };
 }
 
 hashes! {
     /// An object's identity: the hash of its genesis header.
-    ObjectId = Some(Context::new("continuant 2 version header"));
+    ObjectId = own("continuant 2 version header");
     /// A version: the hash of its header.
-    VersionHash = Some(Context::new("continuant 2 version header"));
+    VersionHash = own("continuant 2 version header");
     /// The plain BLAKE3 hash of a memory image.
-    MemoryRoot = None;
+    MemoryRoot = plain;
     /// A module, as its author gave it.
-    CodeHash = Some(Context::new("continuant 2 code"));
+    CodeHash = own("continuant 2 code");
     /// A schema's WIT text.
-    SchemaHash = Some(Context::new("continuant 2 schema"));
+    SchemaHash = own("continuant 2 schema");
     /// A policy's encoding.
-    PolicyHash = Some(Context::new("continuant 2 policy"));
+    PolicyHash = own("continuant 2 policy");
     /// A base image's encoding.
-    BaseHash = Some(Context::new("continuant 2 base image"));
+    BaseHash = own("continuant 2 base image");
     /// An input, with its credentials.
-    InputHash = Some(Context::new("continuant 2 input"));
+    InputHash = salted("continuant 2 input");
     /// The effects of a step.
-    EffectsHash = Some(Context::new("continuant 2 effects"));
+    EffectsHash = salted("continuant 2 effects");
     /// The decision that admitted a version.
-    AdmissionHash = Some(Context::new("continuant 2 admission"));
+    AdmissionHash = salted("continuant 2 admission");
     /// The mutable globals of a module.
-    GlobalsHash = Some(Context::new("continuant 2 globals"));
+    GlobalsHash = own("continuant 2 globals");
     /// Hash of a head's ledger.
-    LedgerHash = Some(Context::new("continuant 2 ledger"));
+    LedgerHash = own("continuant 2 ledger");
     /// Hash of a few entries of a ledger, or of one action in it.
-    LedgerLeaf = Some(Context::new("continuant 2 ledger leaf"));
+    LedgerLeaf = own("continuant 2 ledger leaf");
     /// Hash of the entries of a ledger below two others.
-    LedgerNode = Some(Context::new("continuant 2 ledger node"));
+    LedgerNode = own("continuant 2 ledger node");
+    /// The detail of a refusal, and its input.
+    RefusedHash = salted("continuant 2 refused");
     /// A refusal on record, and through it all those before.
-    RefusalHash = Some(Context::new("continuant 2 refusal"));
+    RefusalHash = own("continuant 2 refusal");
     /// Hash of an input as a leaf of a batch: of the body that a signature over the input alone
     /// covers.
-    LeafHash = Some(Context::new("continuant 2 batch leaf"));
+    LeafHash = own("continuant 2 batch leaf");
     /// Id of a session: the hash of its secret.
-    SessionId = Some(Context::new("continuant 2 session"));
+    SessionId = own("continuant 2 session");
     /// The root of a batch, or of a part of it: over two roots of the level below, or one leaf.
-    BatchRoot = Some(Context::new("continuant 2 batch node"));
+    BatchRoot = own("continuant 2 batch node");
 }
 
 impl From<LeafHash> for BatchRoot {

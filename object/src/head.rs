@@ -11,7 +11,8 @@ use crate::header::Header;
 use crate::input::{Input, Request};
 use crate::ledger::{Ledger, Tracked};
 use crate::lineage::Spine;
-use crate::refusal::Refusal;
+use crate::refusal::{Refusal, Verdict};
+use crate::secret::Secret;
 use crate::time::Time;
 
 /// The newest version of an object, and all that making the next one needs.
@@ -35,6 +36,8 @@ pub struct Head {
     pub refusal_count: u64,
     /// The hashes that jumps of later versions name.
     pub spine: Spine<VersionHash>,
+    /// The object's secret, from the next version on; none if only headers were read.
+    pub secret: Option<Secret>,
 }
 
 /// The outcome of a step, as far as the header records it.
@@ -93,10 +96,12 @@ pub struct Parts {
 ///
 /// # Panics
 ///
-/// When `input` is neither a creation nor a fork.
-pub fn genesis(input: &Input, outcome: &Outcome<'_>) -> Header {
+/// When `input` is neither a creation nor a fork, or `secret` is not one from its beginning on.
+pub fn genesis(input: &Input, outcome: &Outcome<'_>, secret: &Secret) -> Header {
     let kind = input.request.kind();
     assert!(kind.is_genesis(), "a lineage starts with a creation or a fork");
+    assert_eq!(secret.from(), 0, "an object begins with the secret that it draws");
+    let salts = secret.version_salts();
     Header {
         kind,
         instrumentation: outcome.instrumentation,
@@ -115,21 +120,28 @@ pub fn genesis(input: &Input, outcome: &Outcome<'_>) -> Header {
         code: outcome.parts.code,
         schema: outcome.parts.schema,
         policy: outcome.parts.policy,
-        input: input.hash(),
-        effects: outcome.effects.hash(),
-        admission: Admission::default().hash(),
+        input: input.hash(salts.input),
+        effects: outcome.effects.hash(salts.effects),
+        admission: Admission::default().hash(salts.admission),
         ledger: Ledger::default().hash(),
         refusals: None,
     }
 }
 
 impl Head {
-    /// The head of an object that has only its genesis.
+    /// The head of an object that has only its genesis, and this secret.
     ///
     /// # Panics
     ///
-    /// When `header` is not a genesis.
-    pub fn new(header: impl Into<Arc<Header>>) -> Head {
+    /// When `header` is not a genesis, or `secret` is not one from its beginning on.
+    pub fn new(header: impl Into<Arc<Header>>, mut secret: Secret) -> Head {
+        assert_eq!(secret.from(), 0, "an object begins with the secret that it draws");
+        secret.advance();
+        Head { secret: Some(secret), ..Head::of_header(header) }
+    }
+
+    /// Returns the head of an object of whose genesis only the header was read.
+    pub(crate) fn of_header(header: impl Into<Arc<Header>>) -> Head {
         let header = header.into();
         assert!(header.kind.is_genesis(), "a lineage starts with a genesis");
         let hash = header.hash();
@@ -143,12 +155,17 @@ impl Head {
             refusals: None,
             refusal_count: 0,
             spine,
+            secret: None,
             header,
         }
     }
 
     /// The header of the version that `input`, `outcome` and `admission` make of this one, and the
     /// ledger after it.
+    ///
+    /// # Panics
+    ///
+    /// When the head has no secret.
     pub fn successor(
         &self,
         input: &Input,
@@ -160,6 +177,10 @@ impl Head {
     }
 
     /// Returns the [`successor`](Head::successor) whose encoded payloads are `payloads`.
+    ///
+    /// # Panics
+    ///
+    /// When the head has no secret.
     pub fn successor_with(
         &self,
         input: &Input,
@@ -174,6 +195,7 @@ impl Head {
             false => ledger.hash(),
         };
         debug_assert_eq!(ledger_hash, ledger.hash(), "a head has the ledger that it names");
+        let salts = self.next_secret().version_salts();
         let header = Header {
             kind: input.request.kind(),
             instrumentation: outcome.instrumentation,
@@ -189,9 +211,9 @@ impl Head {
             jump: Some(self.next_jump()),
             memory_root: outcome.memory_root,
             globals: outcome.globals,
-            input: InputHash::of(&payloads.input),
-            effects: EffectsHash::of(&payloads.effects),
-            admission: AdmissionHash::of(&payloads.admission),
+            input: InputHash::of(salts.input, &payloads.input),
+            effects: EffectsHash::of(salts.effects, &payloads.effects),
+            admission: AdmissionHash::of(salts.admission, &payloads.admission),
             ledger: ledger_hash,
             refusals: self.refusals,
             code: outcome.parts.code,
@@ -204,6 +226,13 @@ impl Head {
     /// Returns the hash of the version that the next version's jump names.
     pub(crate) fn next_jump(&self) -> VersionHash {
         self.spine.next_jump().expect("a head has a spine")
+    }
+
+    /// The secret that the salts of the next version and of refusals of it derive from.
+    fn next_secret(&self) -> &Secret {
+        let secret = self.secret.as_ref().expect("a head that goes on has the object's secret");
+        assert_eq!(secret.from(), self.header.seq + 1, "a head has its secret from there on");
+        secret
     }
 
     /// The next wake as a step finds it: a wake that runs is spent.
@@ -238,16 +267,26 @@ impl Head {
         self.spine.push(self.hash);
         self.header = header;
         self.ledger = ledger;
+        if let Some(secret) = &mut self.secret {
+            secret.advance();
+        }
     }
 
     /// The refusal that follows those on record.
-    pub fn refusal(&self, input: &Input, verdict: crate::refusal::Verdict) -> Refusal {
+    ///
+    /// # Panics
+    ///
+    /// When the head has no secret.
+    pub fn refusal(&self, input: &Input, verdict: Verdict) -> Refusal {
+        let salt = self.next_secret().refusal_salt(self.refusal_count);
+        let input = input.encode();
         Refusal {
             object: self.id,
             seq: self.header.seq + 1,
             parent: self.hash,
             previous: self.refusals,
-            input: input.encode(),
+            refused: Refusal::refused_hash(salt, &verdict.detail, &input),
+            input,
             verdict,
         }
     }

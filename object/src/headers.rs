@@ -26,12 +26,12 @@ impl Headers {
         if !header.kind.is_genesis() || header.seq != 0 {
             return Err(Error::mismatch("kind", header.seq, "create or fork", header.kind.name()));
         }
-        Ok(Headers(Head::new(header.clone())))
+        Ok(Headers(Head::of_header(header.clone())))
     }
 
     /// Continues behind a head that was verified in another way.
     pub fn behind(head: &Head) -> Headers {
-        Headers(head.clone())
+        Headers(Head { secret: None, ..head.clone() })
     }
 
     /// Returns the newest header and all that the next one must name, except the nonces.

@@ -5,12 +5,12 @@
 use crate::codec::{Reader, Write};
 use crate::credential::{BLAKE3, Credential, ED25519, Place, Proof, Signature};
 use crate::error::{ErrorKind, Result};
-use crate::hash::{InputHash, SessionId, VersionHash};
+use crate::hash::{InputHash, Salt, SessionId, VersionHash};
 use crate::limits::{
     NAME_BYTES_MAX, PATH_BYTES_MAX, PAYLOAD_BYTES_MAX, POLICY_ENCODED_MAX, SIGNATURES_MAX,
     WRITES_MAX,
 };
-pub use crate::request::Request;
+pub use crate::request::{IMAGE_SALT_BYTES, Request};
 use crate::time::Time;
 
 const INPUT_VERSION: u8 = 2;
@@ -50,7 +50,7 @@ impl Input {
                 limit("bytes of a method's name", method.len(), NAME_BYTES_MAX)?;
                 origin.validate()?;
             }
-            Request::Fork { of, .. } => of.validate()?,
+            Request::Fork { of } => of.validate()?,
             Request::Create { .. }
             | Request::Cycle
             | Request::OpenSession { .. }
@@ -103,9 +103,9 @@ impl Input {
         Ok(Input { request, time, credential })
     }
 
-    /// The hash of the input's bytes.
-    pub fn hash(&self) -> InputHash {
-        InputHash::of(&self.encode())
+    /// Returns the salted hash of the input's bytes.
+    pub fn hash(&self, salt: Salt) -> InputHash {
+        InputHash::of(salt, &self.encode())
     }
 }
 

@@ -29,6 +29,7 @@ pub mod memory;
 pub mod message;
 pub mod refusal;
 mod request;
+pub mod secret;
 pub mod time;
 
 pub use diagnostic::{Diagnostic, Place, in_text, printable};

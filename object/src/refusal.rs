@@ -2,7 +2,8 @@
 //!
 //! A refusal stands at a position of the lineage (after one version, before the next) and is
 //! chained to the refusal before it; the next version's header names the last one. It changes
-//! nothing. This module does not know how many refusals a store keeps.
+//! nothing. Its hash covers the input, and the detail, which may hold values of the input or of the
+//! state, by a salted hash alone. This module does not know how many refusals a store keeps.
 //!
 //! Invariant: `Refusal::decode` accepts exactly the bytes that `encode` writes.
 
@@ -10,8 +11,8 @@ use std::fmt;
 
 use crate::codec::{Reader, Write};
 use crate::effects::{decode_rules, put_rules};
-use crate::error::Result;
-use crate::hash::{ObjectId, RefusalHash, VersionHash};
+use crate::error::{Error, Result};
+use crate::hash::{ObjectId, RefusalHash, RefusedHash, Salt, VersionHash};
 use crate::limits::PAYLOAD_BYTES_MAX;
 
 const REFUSAL_VERSION: u8 = 2;
@@ -214,6 +215,8 @@ pub struct Refusal {
     pub parent: VersionHash,
     /// The refusal before this one, if there is one.
     pub previous: Option<RefusalHash>,
+    /// The salted hash of the verdict's detail and of the input.
+    pub refused: RefusedHash,
     /// The input's bytes.
     pub input: Vec<u8>,
     /// The verdict.
@@ -223,12 +226,19 @@ pub struct Refusal {
 impl Refusal {
     /// The refusal's bytes.
     pub fn encode(&self) -> Vec<u8> {
-        let mut bytes = Vec::new();
+        let mut bytes = self.encode_hashed();
+        put_refused(&mut bytes, &self.verdict.detail, &self.input);
+        bytes
+    }
+
+    /// Returns the bytes that the refusal's hash is of: those before detail and input.
+    fn encode_hashed(&self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(256);
         bytes.put_u8(REFUSAL_VERSION).put_u8(self.verdict.reason.code()).put_u64(self.seq);
         bytes.put(&self.object.0).put(&self.parent.0);
         bytes.put_option(self.previous.map(|previous| previous.0));
         put_rules(&mut bytes, &self.verdict.rules);
-        bytes.put_blob(self.verdict.detail.as_bytes()).put_blob(&self.input);
+        bytes.put(&self.refused.0);
         bytes
     }
 
@@ -247,15 +257,40 @@ impl Refusal {
         let (object, parent) = (ObjectId(reader.array()?), VersionHash(reader.array()?));
         let previous = reader.option()?.map(RefusalHash);
         let rules = decode_rules(&mut reader)?;
+        let refused = RefusedHash(reader.array()?);
         let detail = reader.text(DETAIL_BYTES_MAX)?.to_string();
         let input = reader.blob(INPUT_BYTES_MAX)?.to_vec();
         reader.end()?;
         let verdict = Verdict { reason, rules, detail };
-        Ok(Refusal { object, seq, parent, previous, input, verdict })
+        Ok(Refusal { object, seq, parent, previous, refused, input, verdict })
     }
 
     /// The refusal's hash, which the next refusal and the next version name.
     pub fn hash(&self) -> RefusalHash {
-        RefusalHash::of(&self.encode())
+        RefusalHash::of(&self.encode_hashed())
     }
+
+    /// Verifies that detail and input are those that the refusal's hash covers.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`](crate::ErrorKind::Mismatch).
+    pub fn verify(&self, salt: Salt) -> Result<()> {
+        let refused = Refusal::refused_hash(salt, &self.verdict.detail, &self.input);
+        match refused == self.refused {
+            true => Ok(()),
+            false => Err(Error::mismatch("refused input", self.seq, self.refused, refused)),
+        }
+    }
+
+    /// Returns the salted hash of the detail of a refusal and of its input.
+    pub fn refused_hash(salt: Salt, detail: &str, input: &[u8]) -> RefusedHash {
+        let mut bytes = Vec::with_capacity(8 + detail.len() + input.len());
+        put_refused(&mut bytes, detail, input);
+        RefusedHash::of(salt, &bytes)
+    }
+}
+
+fn put_refused(bytes: &mut Vec<u8>, detail: &str, input: &[u8]) {
+    bytes.put_blob(detail.as_bytes()).put_blob(input);
 }

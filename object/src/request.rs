@@ -14,6 +14,9 @@ use crate::limits::{
 use crate::message::Origin;
 use crate::time::Time;
 
+/// Bytes of the salt of a memory.
+pub const IMAGE_SALT_BYTES: usize = 32;
+
 /// The payload type that signatures are bound to.
 const SIGNED_TYPE: &str = "application/vnd.continuant.input.v2";
 
@@ -31,8 +34,8 @@ pub(crate) struct Claims {
 pub enum Request {
     /// Creates the object.
     Create {
-        /// A salt that distinguishes objects that are alike in everything else.
-        salt: [u8; 16],
+        /// The salt of the memory, for code that has a place for it.
+        salt: [u8; IMAGE_SALT_BYTES],
         /// The arguments of the method `create`; empty when the object has none.
         arguments: Vec<u8>,
     },
@@ -64,8 +67,6 @@ pub enum Request {
     },
     /// Creates an object as a copy of another object's version.
     Fork {
-        /// A salt that distinguishes forks of one version.
-        salt: [u8; 16],
         /// The header of the copied version.
         of: Box<Header>,
     },
@@ -214,8 +215,8 @@ impl Request {
             Request::OpenSession { session, expires } => {
                 bytes.put(&session.0).put_time(*expires);
             }
-            Request::Fork { salt, of } => {
-                bytes.put(salt).put(&of.encode());
+            Request::Fork { of } => {
+                bytes.put(&of.encode());
             }
             Request::Message { origin, method, arguments } => {
                 origin.encode_into(bytes);
@@ -264,9 +265,7 @@ impl Request {
                 arguments: reader.blob(PAYLOAD_BYTES_MAX)?.to_vec(),
             },
             Some(Kind::Fork) => {
-                let salt = reader.array()?;
-                let of = Box::new(Header::decode(reader.bytes(HEADER_BYTES)?)?);
-                Request::Fork { salt, of }
+                Request::Fork { of: Box::new(Header::decode(reader.bytes(HEADER_BYTES)?)?) }
             }
             Some(Kind::Upgrade) => Request::Upgrade {
                 code: CodeHash(reader.array()?),

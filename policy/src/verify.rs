@@ -10,6 +10,8 @@
 //! [`Verifier::commit_asking`]. Of an input in a session it verifies all but the code, which only
 //! the object's host can.
 //!
+//! Hashes of payloads are salted: it needs the object's secret.
+//!
 //! Where only headers are left, [`Headers`] verifies that they are chained; a [`Verifier`] resumes
 //! with the first version whose memory is there.
 //!
@@ -30,6 +32,7 @@ use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Refusal, Verdict};
+use object::secret::Secret;
 use object::{Error, Result};
 use schema::write;
 
@@ -77,7 +80,8 @@ impl DecodedPayloads {
 }
 
 impl Verifier {
-    /// Verifies a genesis: `base` is the image that `definition`'s code starts from.
+    /// Verifies a genesis: `base` is the image that `definition`'s code starts from, and `secret`
+    /// the object's.
     ///
     /// # Errors
     ///
@@ -87,6 +91,7 @@ impl Verifier {
         definition: Arc<Definition>,
         base: Arc<BaseImage>,
         commit: &Commit<'_>,
+        secret: Secret,
     ) -> Result<Verifier> {
         let DecodedPayloads { input, effects, admission } = DecodedPayloads::decode(commit)?;
         if !input.request.is_genesis() {
@@ -96,20 +101,24 @@ impl Verifier {
         if input.credential.is_some() || admission != Admission::default() {
             return Err(Error::mismatch("genesis", 0, "no signer and no rule", "some"));
         }
+        if !secret.is_of(&commit.header) {
+            return Err(Error::mismatch("secret", 0, "the object's", "another"));
+        }
         let mut replica = Replica::new(base);
         let outcome = replica.take(&definition, commit, &effects)?;
-        let header = genesis(&input, &outcome);
+        let header = genesis(&input, &outcome, &secret);
         compare(&header, &commit.header)?;
-        if let Request::Fork { of, .. } = &input.request {
+        if let Request::Fork { of } = &input.request {
             is_as(of, &header, &effects)?;
         }
         definition.schema.validate_state(&replica.image, definition.code.state_address)?;
         let (next, memo) = Default::default();
-        Ok(Verifier { definition, head: Head::new(header), replica, next, memo })
+        Ok(Verifier { definition, head: Head::new(header, secret), replica, next, memo })
     }
 
     /// Continues behind headers, from the newest version's `image`, `globals` and `ledger`:
     /// verifies that these are the ones that the newest header names, not how they came about.
+    /// Takes on trust that `secret` is the object's, until a later version shows it.
     ///
     /// # Errors
     ///
@@ -120,6 +129,7 @@ impl Verifier {
         ledger: Arc<Ledger>,
         image: Image,
         globals: Vec<u64>,
+        secret: &Secret,
     ) -> Result<Verifier> {
         let mut head = headers.head().clone();
         let (header, seq) = (&head.header, head.header.seq);
@@ -139,7 +149,7 @@ impl Verifier {
             return Err(Error::mismatch("code", seq, header.code, parts.code));
         }
         definition.schema.validate_state(&image, definition.code.state_address)?;
-        head.ledger = ledger;
+        (head.ledger, head.secret) = (ledger, Some(secret.since(seq + 1)?));
         let replica = Replica { image, tree, globals, globals_hash };
         let (next, memo) = Default::default();
         Ok(Verifier { definition, head, replica, next, memo })

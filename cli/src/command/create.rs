@@ -44,13 +44,14 @@ pub(crate) struct Create {
     #[arg(long)]
     name: Option<String>,
 
-    /// A salt that distinguishes the object from others that are alike in all else: 32 hexadecimal
-    /// digits [default: random]
-    #[arg(long, value_name = "DIGITS", value_parser = parse_salt)]
-    salt: Option<Salt>,
+    /// The secret that distinguishes the object from others that are alike in all else, and salts
+    /// its hashes: 64 hexadecimal digits. It lets anyone who knows it guess what was erased
+    /// [default: random]
+    #[arg(long, value_name = "DIGITS", value_parser = parse_secret)]
+    secret: Option<Secret>,
 }
 
-type Salt = [u8; 16];
+type Secret = [u8; 32];
 
 impl Create {
     pub(crate) fn run(self, target: &Target, printer: &mut Printer) -> Result<()> {
@@ -113,8 +114,8 @@ impl Create {
     fn code(&self, module: Vec<u8>, policy: String) -> Result<Code> {
         let arguments = creation(&module, &typed::given(&self.arguments)?)?;
         let mut code = Code::wasm(module)?.policy(policy).args(arguments);
-        if let Some(salt) = self.salt {
-            code = code.salt(salt);
+        if let Some(secret) = self.secret {
+            code = code.secret(secret);
         }
         Ok(match &self.name {
             Some(name) => code.name(name),
@@ -188,9 +189,7 @@ fn document(id: ObjectId, name: Option<&str>, time: Time, made: Option<&Path>) -
     document
 }
 
-fn parse_salt(text: &str) -> Result<Salt, String> {
-    let digits = text.len() == 32 && text.bytes().all(|byte| byte.is_ascii_hexdigit());
-    let number = u128::from_str_radix(text, 16).ok().filter(|_| digits);
-    let number = number.ok_or("expected 32 hexadecimal digits")?;
-    Ok(number.to_be_bytes())
+fn parse_secret(text: &str) -> Result<Secret, String> {
+    let secret = blake3::Hash::from_hex(text);
+    secret.map(Secret::from).map_err(|_| "expected 64 hexadecimal digits".to_string())
 }

@@ -88,7 +88,7 @@ fn a_time_without_a_zone_keeps_its_time_of_day() {
 }
 
 #[test]
-fn numbers_hashes_and_salts_are_digits_and_nothing_else() {
+fn numbers_hashes_and_secrets_are_digits_and_nothing_else() {
     let terminal = Terminal::with_visits();
     let numbers: &[&[&str]] = &[
         &["history", "visits", "--limit"],
@@ -118,7 +118,7 @@ fn numbers_hashes_and_salts_are_digits_and_nothing_else() {
         (&["list", "--code"], 64),
         (&["upgrade", "object.wasm", "--all-of"], 64),
         (&["read", "visits", "--as"], 64),
-        (&["create", "object.wasm", "a", "--policy", "policy.cedar", "--salt"], 32),
+        (&["create", "object.wasm", "a", "--policy", "policy.cedar", "--secret"], 64),
     ] {
         for first in ["+", " ", "_", "g", "0x"] {
             let hash = format!("{first}{}", &digits[..count - first.len()]);

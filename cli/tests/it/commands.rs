@@ -226,12 +226,12 @@ fn a_policy_that_cannot_be_meant_is_told_by_line_and_column() {
     let dormant = format!("@id(\"limit\") @dormant(\"of the next version\")\n{limit}");
     terminal.write("dormant.cedar", format!("{few}\n{dormant}\n"));
     terminal.write("empty.cedar", "// Nothing.\n");
-    let salt = "--salt 00000000000000000000000000000000";
+    let secret = format!("--secret {}", "0".repeat(64));
     let lines = [
         "create object.wasm hello --policy banned.cedar".to_string(),
         "--json create object.wasm hello --policy dead.cedar".to_string(),
         "create object.wasm hello --policy empty.cedar".to_string(),
-        format!("create object.wasm hello --policy few.cedar --name board {salt}"),
+        format!("create object.wasm hello --policy few.cedar --name board {secret}"),
         "--json create object.wasm hello --policy dormant.cedar".to_string(),
         "create object.wasm hello --policy dormant.cedar --name other --for-good".to_string(),
         "create object.wasm hello --policy empty.cedar --name tomb --for-good".to_string(),

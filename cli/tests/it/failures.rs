@@ -220,14 +220,14 @@ fn a_database_that_is_in_use() {
 }
 
 /// An object that is made at a set time, so that its id is known before.
-fn foretold(terminal: &Terminal, directory: &str, salt: u16) -> ObjectId {
+fn foretold(terminal: &Terminal, directory: &str, secret: u16) -> ObjectId {
     let options =
         Options::new().cycles(false).clock(Clock::manual(Time::from_millis(1_700_000_000_000)));
     let db = options.open(terminal.path(directory)).unwrap();
     let code = Code::wasm(crate::objects::module()).unwrap().args(args!["a"]);
-    let mut whole = [0; 16];
-    whole[..2].copy_from_slice(&salt.to_le_bytes());
-    let id = db.create(code.salt(whole)).unwrap();
+    let mut whole = [0; 32];
+    whole[..2].copy_from_slice(&secret.to_le_bytes());
+    let id = db.create(code.secret(whole)).unwrap();
     db.close().unwrap();
     id
 }
@@ -241,10 +241,10 @@ fn a_prefix_that_fits_several_objects() {
     let code = Code::wasm(crate::objects::module()).unwrap().args(args!["a"]);
     // Two of them begin with the same four digits.
     let mut ids: Vec<String> = Vec::new();
-    let same = (0u32..).find_map(|salt| {
-        let mut whole = [0; 16];
-        whole[..4].copy_from_slice(&salt.to_le_bytes());
-        let id = db.begin_create(code.clone().salt(whole)).unwrap().0.to_string();
+    let same = (0u32..).find_map(|secret| {
+        let mut whole = [0; 32];
+        whole[..4].copy_from_slice(&secret.to_le_bytes());
+        let id = db.begin_create(code.clone().secret(whole)).unwrap().0.to_string();
         let same = ids.iter().find(|other| other[..4] == id[..4]).cloned();
         ids.push(id.clone());
         same.map(|other| (other, id))

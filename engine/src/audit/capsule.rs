@@ -17,6 +17,7 @@ use object::image::BaseImage;
 use object::input::{Input, Request};
 use object::limits::MEMORY_BYTES_MAX;
 use object::refusal::Refusal;
+use object::secret::Secret;
 use policy::definition::Definition;
 use storage::{CapsuleReader, Seal};
 
@@ -71,6 +72,10 @@ fn verify(
 ) -> Result<(Verified, Head, Seal)> {
     let mut reader = CapsuleReader::new(from)?;
     let mut parts = CapsuleParts::new(catalog, stack, memory_bytes_max);
+    let secret = match reader.next()? {
+        Some((SectionKind::Secret, body)) => Secret::decode(body)?,
+        other => return Err(out_of_place("Secret", other.map_or(SectionKind::End, |it| it.0))),
+    };
     let mut auditor: Option<Auditor<'_>> = None;
     while let Some((kind, body)) = reader.next()? {
         match kind {
@@ -85,7 +90,7 @@ fn verify(
                 parts.expect(kind, needs, true)?;
                 let auditor = match &mut auditor {
                     Some(auditor) => auditor,
-                    none => none.insert(parts.auditor(header, replay)?),
+                    none => none.insert(parts.auditor(header, secret.clone(), replay)?),
                 };
                 auditor.commit(&commit, &parts)?;
                 if let Request::Amend { policy } = input.request {
@@ -105,6 +110,7 @@ fn verify(
                 auditor.refusal(&refusal, &parts)?;
                 parts.store(needs);
             }
+            SectionKind::Secret => return Err(out_of_place("Commit or Refusal", kind)),
             end => parts.expect(end, None, false)?,
         }
     }
@@ -205,13 +211,14 @@ impl<'a> CapsuleParts<'a> {
     }
 
     /// Returns an auditor of the lineage that begins with this header.
-    fn auditor(&self, genesis: &Header, replay: Replay) -> Result<Auditor<'a>> {
+    fn auditor(&self, genesis: &Header, secret: Secret, replay: Replay) -> Result<Auditor<'a>> {
         let definition = PartSource::definition(self, (genesis.code, genesis.policy))?;
         let runnable = match replay {
             Replay::Yes => Some((PartSource::runnable(self, &definition)?, self.catalog)),
             Replay::No => None,
         };
-        Auditor::new(self.stack, definition, PartSource::base(self, genesis.code)?, runnable)
+        let base = PartSource::base(self, genesis.code)?;
+        Auditor::new(self.stack, definition, base, secret, runnable)
     }
 }
 

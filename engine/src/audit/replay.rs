@@ -19,6 +19,7 @@ use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::memory::Memory;
 use object::refusal::{Refusal, Verdict};
+use object::secret::Secret;
 use object::time::Time;
 use policy::definition::Definition;
 use policy::verify::{Era, Verifier};
@@ -70,6 +71,7 @@ pub(crate) struct Auditor<'a> {
     /// The definition of the genesis.
     definition: Arc<Definition>,
     base: Arc<BaseImage>,
+    secret: Secret,
     verifier: Option<Verifier>,
     /// The verified headers, while only headers are left.
     headers: Option<Headers>,
@@ -101,12 +103,13 @@ impl Replayer<'_> {
 }
 
 impl<'a> Auditor<'a> {
-    /// Starts with an object's parts. With a runner, steps are replayed; then the base image must
-    /// be the code's own, and the policy's guard a valid one.
+    /// Starts with an object's parts and its secret. With a runner, steps are replayed; then the
+    /// base image must be the code's own, and the policy's guard a valid one.
     pub(crate) fn new(
         stack: DeepStack,
         definition: Arc<Definition>,
         base: Arc<BaseImage>,
+        secret: Secret,
         runnable: Option<(Arc<Runnable>, &'a Catalog)>,
     ) -> Result<Auditor<'a>> {
         if let Some((runnable, _)) = &runnable {
@@ -119,7 +122,7 @@ impl<'a> Auditor<'a> {
         let replay =
             runnable.map(|(runnable, catalog)| Replayer { slots, runnable, catalog, stack });
         let (verifier, headers, verified) = Default::default();
-        Ok(Auditor { definition, base, verifier, headers, replay, verified })
+        Ok(Auditor { definition, base, secret, verifier, headers, replay, verified })
     }
 
     /// Returns whether only headers are left of the versions so far.
@@ -156,7 +159,8 @@ impl<'a> Auditor<'a> {
             replay.runnable = library.runnable(&definition)?;
         }
         let headers = self.headers.take().expect("only headers were left");
-        let resumed = Verifier::resume(definition, &headers, ledger, image, globals)?;
+        let secret = &self.secret;
+        let resumed = Verifier::resume(definition, &headers, ledger, image, globals, secret)?;
         self.verifier = Some(resumed);
         Ok(())
     }
@@ -200,8 +204,9 @@ impl<'a> Auditor<'a> {
             }
             None => {
                 let (definition, base) = (Arc::clone(&self.definition), Arc::clone(&self.base));
-                self.verifier = Some(Verifier::genesis(definition, base, commit)?);
-                if let Request::Fork { of, .. } = &input.request {
+                let secret = self.secret.clone();
+                self.verifier = Some(Verifier::genesis(definition, base, commit, secret)?);
+                if let Request::Fork { of } = &input.request {
                     self.verified.fork_of = Some((of.object_id(), of.seq));
                 }
             }
@@ -297,7 +302,9 @@ impl<'a> Auditor<'a> {
     /// Verifies a refusal at the newest version; an upgrade's parts come from `library`.
     pub(crate) fn refusal(&mut self, refusal: &Refusal, library: &dyn PartSource) -> Result<()> {
         if let Some(headers) = &mut self.headers {
+            let count = headers.head().refusal_count;
             headers.refusal(refusal)?;
+            refusal.verify(self.secret.since(refusal.seq)?.refusal_salt(count))?;
             self.verified.refusals += 1;
             return Ok(());
         }

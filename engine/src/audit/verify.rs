@@ -36,7 +36,8 @@ pub(crate) fn verify(
         Replay::Yes => Some((library.runnable(stack, &definition)?, &library.catalog)),
         Replay::No => None,
     };
-    let mut auditor = Auditor::new(stack, definition, base, runnable)?;
+    let secret = genesis.secret()?.clone();
+    let mut auditor = Auditor::new(stack, definition, base, secret, runnable)?;
     for (entry, done) in store.lineage(id)?.zip(1..) {
         match entry? {
             LineageEntry::Commit(complete) if auditor.has_headers_only() => {

@@ -95,7 +95,7 @@ impl Admitted {
             Some(NewCode { runnable, image }) => (Some(runnable.base_hash), Some(image)),
             None => (None, Some(&live.image)),
         };
-        let change = NewCommit { commit, hash, base, ledger, before };
+        let change = NewCommit { commit, hash, base, secret: None, ledger, before };
         append.blobs.extend(self.new_parts.blobs());
         append.changes.push(Change::Commit(change));
         if let Request::Amend { policy } = &input.request {

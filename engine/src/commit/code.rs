@@ -4,6 +4,7 @@
 
 use std::sync::Arc;
 
+use object::secret::SECRET_BYTES;
 use policy::Law;
 use schema::Value;
 
@@ -27,7 +28,7 @@ pub struct Code {
     pub(crate) policy: String,
     pub(crate) guard: Option<Arc<[u8]>>,
     pub(crate) arguments: Vec<Value>,
-    pub(crate) salt: Option<[u8; 16]>,
+    pub(crate) secret: Option<[u8; SECRET_BYTES]>,
     pub(crate) name: Option<String>,
 }
 
@@ -41,7 +42,7 @@ impl Code {
         let wasm: Arc<[u8]> = bytes.into().into();
         schema::code::read(&wasm)?;
         let (policy, guard, arguments) = Default::default();
-        Ok(Code { wasm, policy, guard, arguments, salt: None, name: None })
+        Ok(Code { wasm, policy, guard, arguments, secret: None, name: None })
     }
 
     /// The policy, as Cedar text. Without one the object permits nothing, for ever.
@@ -68,10 +69,11 @@ impl Code {
         self
     }
 
-    /// Sets a salt that distinguishes this object from others that are alike in everything else.
-    /// Default: random.
-    pub fn salt(mut self, salt: [u8; 16]) -> Code {
-        self.salt = Some(salt);
+    /// Sets the object's secret, which distinguishes it from others that are alike in everything
+    /// else, and salts the hashes of its payloads. It lets anyone who knows it guess what was
+    /// erased. Default: random.
+    pub fn secret(mut self, secret: [u8; SECRET_BYTES]) -> Code {
+        self.secret = Some(secret);
         self
     }
 

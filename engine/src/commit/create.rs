@@ -13,6 +13,7 @@ use object::head::Head;
 use object::header::Header;
 use object::image::Image;
 use object::input::{Input, Request};
+use object::secret::{SECRET_BYTES, Secret};
 use object::time::Time;
 use policy::definition::Definition;
 use schema::encode_args;
@@ -44,12 +45,13 @@ pub(crate) fn create(
     let read = || Ok(code.wasm.to_vec());
     let runnable =
         shared.library.catalog.runnable(runner.stack, &definition, memory_bytes_max, read)?;
-    let input = input(&definition, &code, time)?;
+    let drawn = code.secret.map_or_else(drawn, Ok)?;
+    let (input, secret) = (input(&definition, &code, &drawn, time)?, Secret::new(drawn));
     input.validate()?;
     shared.options.validate(&input)?;
 
     let limits = shared.options.step_limits;
-    let made = genesis(&mut runner, definition, &runnable, &input, limits);
+    let made = genesis(&mut runner, definition, &runnable, (&input, &secret), limits);
     shared.metrics.loads(runner.slots.objects.take_loads());
     let (live, result) = match made {
         Ok(made) => made,
@@ -66,22 +68,24 @@ pub(crate) fn create(
         names: code.name.iter().map(|name| (name.as_str(), live.head.id)).collect(),
         ..Append::default()
     };
-    let beginning = Beginning { live, result: &result, input: &input };
+    let beginning = Beginning { live, result: &result, input: &input, secret: &secret };
     begin(shared, &runnable, beginning, append, reply)
 }
 
-/// An object that begins: its state behind the genesis, the outcome of that, and the input.
+/// An object that begins: its state behind the genesis, the outcome of that, the input and the
+/// secret.
 pub(crate) struct Beginning<'a> {
     pub(crate) live: Live,
     pub(crate) result: &'a StepResult,
     pub(crate) input: &'a Input,
+    pub(crate) secret: &'a Secret,
 }
 
 /// Appends a genesis, beside the other content of `append`, and takes the object into memory.
 pub(crate) fn begin<'a>(
     shared: &Shared,
     runnable: &'a Runnable,
-    Beginning { live, result, input }: Beginning<'a>,
+    Beginning { live, result, input, secret }: Beginning<'a>,
     append: Append<'a>,
     reply: Reply,
 ) -> Result<ObjectId> {
@@ -107,7 +111,7 @@ pub(crate) fn begin<'a>(
     };
     let (base, before) = (Some(runnable.base_hash), Some(&before));
     let mut append: Append<'_> = append;
-    let change = NewCommit { commit, hash, base, ledger: None, before };
+    let change = NewCommit { commit, hash, base, secret: Some(secret), ledger: None, before };
     append.changes.push(Change::Commit(change));
     append.sent.extend(sending(hash, &result.effects));
     shared.library.store.append(&append, done)?;
@@ -124,7 +128,7 @@ pub(crate) fn genesis(
     runner: &mut Runner<'_>,
     definition: Arc<Definition>,
     runnable: &Arc<Runnable>,
-    input: &Input,
+    (input, secret): (&Input, &Secret),
     limits: StepLimits,
 ) -> Result<(Live, StepResult), Stop> {
     let Runner { catalog, slots, stack } = runner;
@@ -136,24 +140,26 @@ pub(crate) fn genesis(
     definition.schema.validate_state(&result.image, definition.code.state_address)?;
 
     let outcome = result.outcome(loaded.root(), result.globals_hash());
-    let head = Head::new(object::head::genesis(input, &outcome));
+    let head = Head::new(object::head::genesis(input, &outcome, secret), secret.clone());
     Ok((Live::new(result.clone(), head, Arc::clone(runnable)), result))
 }
 
-fn input(definition: &Definition, code: &Code, time: Time) -> Result<Input> {
+fn input(
+    definition: &Definition,
+    code: &Code,
+    drawn: &[u8; SECRET_BYTES],
+    time: Time,
+) -> Result<Input> {
     let params = definition.schema.create().map_or(&[][..], |create| &create.params);
     let arguments = encode_args(&code.arguments, params)?;
-    let salt = match code.salt {
-        Some(salt) => salt,
-        None => salt()?,
-    };
+    let salt = Secret::image_salt(drawn);
     Ok(Input { request: Request::Create { salt, arguments }, time, credential: None })
 }
 
-/// Returns a random salt, which distinguishes an object from others that are alike in all else.
-pub(crate) fn salt() -> Result<[u8; 16]> {
-    let mut salt = [0; 16];
-    let filled = getrandom::fill(&mut salt);
+/// Draws the secret of an object.
+pub(crate) fn drawn() -> Result<[u8; SECRET_BYTES]> {
+    let mut secret = [0; SECRET_BYTES];
+    let filled = getrandom::fill(&mut secret);
     filled.map_err(|error| ErrorKind::Substrate(format!("random bytes: {error}")))?;
-    Ok(salt)
+    Ok(secret)
 }

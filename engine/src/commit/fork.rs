@@ -11,10 +11,11 @@ use object::hash::ObjectId;
 use object::head::{Head, genesis};
 use object::header::Header;
 use object::input::{Input, Request};
+use object::secret::Secret;
 use storage::Append;
 
 use crate::answer::reply::Reply;
-use crate::commit::create::{Beginning, begin, salt};
+use crate::commit::create::{Beginning, begin, drawn};
 use crate::commit::shared::Shared;
 use crate::error::{ErrorKind, Result};
 use crate::head::live::Live;
@@ -62,15 +63,16 @@ pub(crate) fn fork(
     };
     let fuel = 0;
     let time = shared.options.clock.now().max(of.time);
-    let request = Request::Fork { salt: salt()?, of: Box::new(of) };
+    let secret = Secret::new(drawn()?);
+    let request = Request::Fork { of: Box::new(of) };
     let input = Input { request, time, credential: None };
     let changed = image.changed_pages().iter().map(|(index, _)| *index).collect();
     let new_code = None;
     let result = StepResult { image, changed, effects, fuel, globals, definition, new_code };
     let outcome = result.outcome(head.header.memory_root, result.globals_hash());
-    let head = Head::new(genesis(&input, &outcome));
+    let head = Head::new(genesis(&input, &outcome, &secret), secret.clone());
     let names = name.iter().map(|name| (*name, head.id)).collect();
     let live = Live::new(result.clone(), head, Arc::clone(&runnable));
-    let beginning = Beginning { live, result: &result, input: &input };
+    let beginning = Beginning { live, result: &result, input: &input, secret: &secret };
     begin(shared, &runnable, beginning, Append { names, ..Append::default() }, reply)
 }

@@ -19,6 +19,7 @@ use object::input::{Input, Request};
 use object::ledger::Past;
 use object::memory::Page;
 use object::refusal::{Refusal, Verdict};
+use object::secret::{SECRET_BYTES, Secret};
 use object::time::Time;
 use policy::definition::Definition;
 use query::Snapshot;
@@ -47,6 +48,8 @@ use crate::substrate::StepLimits;
 const WAKES_MAX: usize = 64;
 /// Results that are remembered of an object.
 const RESULTS_MAX: usize = 16;
+/// The secret of each object that is played: a play must be the same each time.
+const DRAWN: [u8; SECRET_BYTES] = [0; SECRET_BYTES];
 
 /// The time at which fuzzed objects are created.
 pub const START: Time = Time::from_millis(1_700_000_000_000);
@@ -118,7 +121,7 @@ pub(super) struct Play<'s, 'f> {
 /// A record that a store would hold.
 enum Record {
     Version(Box<Version>),
-    Refusal(Refusal),
+    Refusal(Box<Refusal>),
 }
 
 struct Version {
@@ -188,13 +191,14 @@ impl<'f> Stage<'f> {
         let create = self.definition.schema.create();
         let params = create.map_or(&[][..], |create| &create.params);
         let arguments = encode_args(arguments, params)?;
-        let request = Request::Create { salt: [0; 16], arguments };
+        let request = Request::Create { salt: Secret::image_salt(&DRAWN), arguments };
         let input = Input { request, time: START, credential: None };
         input.validate()?;
         let (definition, limits) = (Arc::clone(&self.definition), StepLimits::default());
         let (catalog, slots, stack) = (self.catalog, &mut self.slots, self.stack);
         let runner = &mut Runner { catalog, slots, stack };
-        let made = genesis(runner, definition, &self.runnable, &input, limits);
+        let secret = Secret::new(DRAWN);
+        let made = genesis(runner, definition, &self.runnable, (&input, &secret), limits);
         let (live, step_result) = match made {
             Ok(made) => made,
             Err(Stop::Refused(verdict)) => return Ok(Err(verdict)),
@@ -428,7 +432,7 @@ impl Play<'_, '_> {
         let refusal = head.refusal(input, verdict);
         head.record(&refusal);
         if let Some(records) = &mut self.records {
-            records.push(Record::Refusal(refusal));
+            records.push(Record::Refusal(Box::new(refusal)));
         }
         true
     }
@@ -439,7 +443,8 @@ impl Play<'_, '_> {
         let (definition, runnable) = (&self.stage.definition, &self.stage.runnable);
         let base = Arc::clone(&runnable.base);
         let again = Some((Arc::clone(runnable), self.stage.catalog));
-        let mut auditor = Auditor::new(self.stage.stack, Arc::clone(definition), base, again)?;
+        let (stack, definition) = (self.stage.stack, Arc::clone(definition));
+        let mut auditor = Auditor::new(stack, definition, base, Secret::new(DRAWN), again)?;
         let audited = records.iter().try_for_each(|record| match record {
             Record::Version(version) => auditor.commit(&version.commit(), &NoUpgrades),
             Record::Refusal(refusal) => auditor.refusal(refusal, &NoUpgrades),

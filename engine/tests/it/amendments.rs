@@ -72,7 +72,7 @@ fn whoever_permits_everything_does_not_permit_another_policy() {
     );
     let id = db.create(counter_code(&closed)).unwrap();
     db.amend(id, &closed).signed(&key(1)).wait().unwrap();
-    let id = db.create(counter_code(&closed).salt([1; 16])).unwrap();
+    let id = db.create(counter_code(&closed).secret([1; 32])).unwrap();
     let free = limited(5);
     let receipt = db.amend(id, &closed).signed(&key(1)).wait().unwrap();
     assert_eq!(receipt.header.seq, 1);
@@ -220,7 +220,7 @@ fn a_policy_with_a_rule_that_cannot_be_meant_does_not_come_in() {
     ] {
         let policy = format!("{}\n@id(\"no\")\n{rule}", limited(6));
         let told = [
-            db.create(counter_code(&policy).salt([9; 16])).map(drop).unwrap_err(),
+            db.create(counter_code(&policy).secret([9; 32])).map(drop).unwrap_err(),
             db.amend(id, &policy).signed(&key(1)).wait().map(drop).unwrap_err(),
             db.amend_for_good(id, &policy).signed(&key(1)).wait().map(drop).unwrap_err(),
             db.rehearse(id, &policy, 10).map(drop).unwrap_err(),
@@ -257,8 +257,8 @@ fn a_policy_with_a_rule_that_cannot_be_meant_does_not_come_in() {
 fn objects_that_are_given_the_same_policy_have_one_between_them() {
     let fixture = Fixture::new();
     let db = fixture.open();
-    let ids = [[1; 16], [2; 16]].map(|salt| {
-        let id = db.create(counter_code(&limited(5)).salt(salt)).unwrap();
+    let ids = [[1; 32], [2; 32]].map(|secret| {
+        let id = db.create(counter_code(&limited(5)).secret(secret)).unwrap();
         db.amend(id, &limited(6)).signed(&key(1)).wait().unwrap();
         id
     });

@@ -155,7 +155,7 @@ fn what_is_played_is_what_a_database_does() {
         let directory = tempfile::tempdir().unwrap();
         let options = Options::new().clock(Clock::manual(START)).workers(1).cycles(false);
         let db = options.open(directory.path().join("db")).unwrap();
-        let code = code("vault", "vault").args(broken.arguments.clone()).salt([0; 16]);
+        let code = code("vault", "vault").args(broken.arguments.clone()).secret([0; 32]);
         let (id, mut nonce) = (db.create(code).unwrap(), 0);
         let keys = [11, 12, 13, 1].map(key);
         for played in &broken.events {

@@ -14,6 +14,7 @@ use continuant::object::image::BaseImage;
 use continuant::object::input::{Input, Request};
 use continuant::object::memory::Tree;
 use continuant::object::refusal::Refusal;
+use continuant::object::secret::Secret;
 use continuant::policy::definition::Definition;
 use continuant::policy::verify::Verifier;
 use continuant::policy::{Policy, STACK_BYTES};
@@ -437,7 +438,7 @@ fn what_only_a_host_knows_is_not_to_be_read() {
     let body = format!("(local i32 i32) {body} (i32.or (local.get 0) (i32.const 1))");
     let fixture = Fixture::new();
     let db = fixture.open();
-    let id = db.create(code(OPEN, &says(&paths, &body)).salt([5; 16])).unwrap();
+    let id = db.create(code(OPEN, &says(&paths, &body)).secret([5; 32])).unwrap();
     for amount in 0..20 {
         let call = db.call(id, "pay", args![1u32, amount]);
         let error = match amount % 2 {
@@ -475,11 +476,12 @@ fn forged(capsule: &[u8], request: Request) -> Vec<u8> {
     }
     sections.pop();
     on_stack(|| {
-        let definition = Arc::new(Definition::decode(&sections[0].1, &sections[1].1).unwrap());
-        let base = Arc::new(BaseImage::decode(&sections[2].1).unwrap());
-        let genesis = Commit::decode(&sections[3].1).unwrap();
-        let mut verifier = Verifier::genesis(definition, base, &genesis).unwrap();
-        for (kind, body) in &sections[4..] {
+        let definition = Arc::new(Definition::decode(&sections[1].1, &sections[2].1).unwrap());
+        let base = Arc::new(BaseImage::decode(&sections[3].1).unwrap());
+        let genesis = Commit::decode(&sections[4].1).unwrap();
+        let secret = Secret::decode(&sections[0].1).unwrap();
+        let mut verifier = Verifier::genesis(definition, base, &genesis, secret).unwrap();
+        for (kind, body) in &sections[5..] {
             match kind {
                 SectionKind::Commit => verifier.commit(&Commit::decode(body).unwrap()).unwrap(),
                 _ => verifier.refusal(&Refusal::decode(body).unwrap()).unwrap(),
@@ -616,11 +618,11 @@ fn a_genesis_with_a_guard_that_is_none_is_not_replayed() {
     let no_guard = guard(&[], "");
     let law = Law::from(OPEN).guard(&no_guard);
     let policy = on_stack(|| Policy::parse(law, &definition.schema).unwrap().encode());
-    let mut genesis = Commit::decode(&sections[3].1).unwrap();
+    let mut genesis = Commit::decode(&sections[4].1).unwrap();
     genesis.header.policy = Policy::hash_of(law);
     let mut body = Vec::new();
     genesis.encode_into(&mut body);
-    (sections[1].1, sections[3].1) = (policy, body);
+    (sections[2].1, sections[4].1) = (policy, body);
     // The sections are no longer compressed, and the end counts sections.
     let (_, end) = sections.pop().unwrap();
     assert_eq!(end.len(), 8);

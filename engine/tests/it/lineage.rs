@@ -14,7 +14,7 @@ use crate::objects::{Fixture, OPEN, START, capsule, counter_code, key, labelled}
 /// An object with calls, cycles, a write, signatures and refusals in its lineage.
 fn lively(db: &Database) -> ObjectId {
     let key = SigningKey::from_secret(&[7; 32]);
-    let id = db.create(counter_code(OPEN).salt([3; 16])).unwrap();
+    let id = db.create(counter_code(OPEN).secret([3; 32])).unwrap();
     db.call(id, "add", args![1u64]).signed(&key).nonce(1).wait().unwrap();
     db.call(id, "fail", args![]).wait().unwrap_err();
     db.call(id, "ring", args![START + 10]).wait().unwrap();

@@ -472,7 +472,7 @@ fn a_dead_letter_is_tried_again_and_delivered_once() {
     // Made at the same time of the same parts, an object has the same id everywhere.
     let late = |db: &Database| {
         let code = relay_code(&KEPT.replace("KEEPER", &key(1).public().to_string()));
-        db.create(code.salt([7; 16])).unwrap()
+        db.create(code.secret([7; 32])).unwrap()
     };
     let to = late(&elsewhere.open());
     let mut db = fixture.open();

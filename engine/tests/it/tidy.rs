@@ -411,7 +411,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         &[
             &["authentication", "headers"],
             &["commit", "head"],
-            &["image", "ledger", "refusal"],
+            &["image", "ledger", "refusal", "secret"],
             &["effects", "input"],
             &["credential"],
             &["ancestry", "request"],

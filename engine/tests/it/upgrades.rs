@@ -190,7 +190,7 @@ fn whoever_permits_everything_permits_no_upgrade() {
     let next = to(second(MOVE)).policy(&*kept());
     check(upgrade(&db, id, &next), Reason::NotPermitted, "");
     // A policy that permits an upgrade may be dropped for good.
-    let id = db.create(counter_code(&kept()).salt([1; 16])).unwrap();
+    let id = db.create(counter_code(&kept()).secret([1; 32])).unwrap();
     upgrade(&db, id, &to(second(MOVE)).policy(OPEN).for_good()).unwrap();
     check(db.amend(id, &kept()).signed(&key(1)).wait(), Reason::NotPermitted, "");
     check_anywhere(&fixture, db, id);
@@ -513,8 +513,8 @@ fn parts_of_a_capsule_stand_where_they_are_needed_first() {
     let plain = verify_capsule(Cursor::new(sealed(&parts)), Replay::Yes).unwrap();
     assert_eq!(plain, verify_capsule(Cursor::new(whole), Replay::Yes).unwrap());
     let kinds: Vec<_> = parts.iter().map(|(kind, _)| *kind).collect();
-    use SectionKind::{Base, Code, Commit, Policy};
-    assert_eq!(kinds, [Code, Policy, Base, Commit, Code, Base, Commit, Commit]);
+    use SectionKind::{Base, Code, Commit, Policy, Secret};
+    assert_eq!(kinds, [Secret, Code, Policy, Base, Commit, Code, Base, Commit, Commit]);
     let fails = |parts: &[(SectionKind, Vec<u8>)]| {
         for replay in [Replay::No, Replay::Yes] {
             let error = verify_capsule(Cursor::new(sealed(parts)), replay).unwrap_err();
@@ -522,7 +522,7 @@ fn parts_of_a_capsule_stand_where_they_are_needed_first() {
         }
     };
     // Each section missing, twice, in another order, too early, too late.
-    for index in [0, 1, 2, 4, 5] {
+    for index in [0, 1, 2, 3, 5, 6] {
         let mut without = parts.clone();
         let part = without.remove(index);
         fails(&without);
@@ -649,7 +649,7 @@ fn a_policy_is_kept_only_where_it_is_one_for_the_new_schema() {
 fn objects_are_upgraded_together_or_not_at_all() {
     let fixture = Fixture::new();
     let db = fixture.open();
-    let ids = [1, 2].map(|salt| db.create(counter_code(&kept()).salt([salt; 16])).unwrap());
+    let ids = [1, 2].map(|secret| db.create(counter_code(&kept()).secret([secret; 32])).unwrap());
     add(&db, ids[0], 3);
     let owner = key(1);
     let both = |one: &Upgrade, other: &Upgrade| {
@@ -682,8 +682,8 @@ fn a_fleet_is_upgraded_each_for_itself_and_goes_on_where_it_stopped() {
             8 => &ring,
             other => &policies[2 * (other % 2)],
         };
-        let salt = std::array::from_fn(|byte| (number >> (8 * byte.min(4))) as u8);
-        made.push(db.begin_create(counter_code(policy).salt(salt)).unwrap());
+        let secret = std::array::from_fn(|byte| (number >> (8 * byte.min(4))) as u8);
+        made.push(db.begin_create(counter_code(policy).secret(secret)).unwrap());
     }
     let bystander = db.create(relay_code(OPEN)).unwrap();
     let ids: BTreeSet<ObjectId> = made.iter().map(|(id, _)| *id).collect();
@@ -741,9 +741,9 @@ fn a_fleet_without_a_key_is_upgraded_where_the_policy_lets_anyone() {
     let anyone = format!(
         r#"{OPEN} @id("anyone") permit(principal, action == Action::"upgrade", resource);"#
     );
-    for salt in 0..3 {
-        let policy = if salt == 1 { kept() } else { anyone.clone() };
-        db.create(counter_code(&policy).salt([salt; 16])).unwrap();
+    for secret in 0..3 {
+        let policy = if secret == 1 { kept() } else { anyone.clone() };
+        db.create(counter_code(&policy).secret([secret; 32])).unwrap();
     }
     let told = db.upgrade_all(CodeHash::of(&counter()), &to(second(MOVE)));
     let upgraded = told.filter(|told| told.as_ref().unwrap().1.is_ok()).count();
@@ -757,8 +757,8 @@ fn a_fleet_is_upgraded_in_pages_and_a_limit_leaves_the_others_as_they_are() {
     let anyone = format!(
         r#"{OPEN} @id("anyone") permit(principal, action == Action::"upgrade", resource);"#
     );
-    for salt in 0..5 {
-        db.create(counter_code(&anyone).salt([salt; 16])).unwrap();
+    for secret in 0..5 {
+        db.create(counter_code(&anyone).secret([secret; 32])).unwrap();
     }
     let all: Vec<ObjectId> = db.objects().map(|info| info.unwrap().id).collect();
     let (old, next) = (CodeHash::of(&counter()), to(second(MOVE)));
@@ -784,8 +784,8 @@ fn objects_that_are_ahead_of_the_clock_are_upgraded_on_request() {
         let fixture = Fixture::new();
         let theirs = fixture
             .open_with(fixture.options().clock(Clock::manual(Time::from_millis(START + HOUR))));
-        for salt in 0..3 {
-            theirs.create(counter_code(&anyone).salt([salt; 16])).unwrap();
+        for secret in 0..3 {
+            theirs.create(counter_code(&anyone).secret([secret; 32])).unwrap();
         }
         theirs.close().unwrap();
         let db = fixture.open();

@@ -161,7 +161,7 @@ pub const CANARIES: &[Canary] = &[
         "unknown flags of a version's record",
         "log_decode",
         "storage/src/record/version.rs",
-        "if ⟦flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED)⟧ {",
+        "if ⟦flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED | HAS_SECRET)⟧ {",
         "false",
     ),
     canary(
@@ -478,6 +478,49 @@ pub const CANARIES: &[Canary] = &[
         "storage/src/log/segment.rs",
         "if ⟦*check != blake3::derive_key(CONTEXT, head)⟧ {",
         "false",
+    ),
+    // Salts and secrets.
+    canary(
+        "salts of payloads",
+        "replay",
+        "object/src/hash.rs",
+        "hasher.put(⟦&salt.0⟧).put(bytes);",
+        "&[0; SALT_BYTES]",
+    ),
+    canary(
+        "keys of versions",
+        "replay",
+        "object/src/secret.rs",
+        "VERSION_CONTEXT.hasher().update(⟦&self.key()⟧)",
+        "&self.keys[0]",
+    ),
+    canary(
+        "salts of refusals by their number",
+        "replay",
+        "object/src/secret.rs",
+        ".update(⟦&count.to_le_bytes()⟧)",
+        "&[0; 8]",
+    ),
+    canary(
+        "secrets of other objects",
+        "storage_model",
+        "storage/src/read/version.rs",
+        "match ⟦secret.is_of(genesis)⟧ {",
+        "true",
+    ),
+    canary(
+        "payloads that the headers do not name",
+        "storage_model",
+        "storage/src/upkeep/check/walk.rs",
+        "if ⟦holds⟧ { Ok(()) } else { Err(damaged(at, \"the payloads of the header\"",
+        "true",
+    ),
+    canary(
+        "inputs that the refusals do not cover",
+        "storage_model",
+        "storage/src/upkeep/check/walk.rs",
+        "salt.map_or(Ok(()), |it| ⟦refusal.verify(it)⟧)",
+        "Ok::<(), object::Error>(drop(it))",
     ),
     // Schemas.
     canary(

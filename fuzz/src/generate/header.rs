@@ -7,7 +7,7 @@ use object::credential::{Credential, Place, Proof, PublicKey, Signature};
 use object::effects::{Admission, Effects, Output, WakeChange};
 use object::hash::{
     AdmissionHash, BatchRoot, CodeHash, EffectsHash, GlobalsHash, InputHash, LedgerHash,
-    MemoryRoot, ObjectId, PolicyHash, RefusalHash, SchemaHash, SessionId, VersionHash,
+    MemoryRoot, ObjectId, PolicyHash, RefusalHash, RefusedHash, SchemaHash, SessionId, VersionHash,
 };
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
@@ -63,7 +63,7 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
 pub(crate) fn input(rng: &mut StdRng) -> Input {
     let request = match rng.random_range(0..8) {
         7 => Request::Upgrade { code: CodeHash(rng.random()), policy: PolicyHash(rng.random()) },
-        6 => Request::Fork { salt: rng.random(), of: Box::new(header(rng)) },
+        6 => Request::Fork { of: Box::new(header(rng)) },
         5 => Request::Message {
             origin: Box::new(origin(rng)),
             method: name(rng),
@@ -209,6 +209,7 @@ pub(crate) fn refusal(rng: &mut StdRng) -> Refusal {
         seq: number(rng),
         parent: VersionHash(rng.random()),
         previous: rng.random_bool(0.5).then(|| RefusalHash(rng.random())),
+        refused: RefusedHash(rng.random()),
         input: input(rng).encode(),
         verdict: Verdict::new(reason, rules, name(rng)),
     }

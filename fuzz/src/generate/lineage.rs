@@ -19,6 +19,7 @@ use object::ledger::{DAY, Ledger, Tracked};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::secret::Secret;
 use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -64,6 +65,8 @@ pub(crate) enum Made {
         ledger: Option<Arc<Ledger>>,
         /// The base image, in a genesis or an upgrade.
         base: Option<BaseHash>,
+        /// The object's secret, in a genesis.
+        secret: Option<Secret>,
         /// The memory before.
         before: Image,
     },
@@ -82,11 +85,11 @@ impl Made {
     /// The change to append.
     pub(crate) fn change(&self) -> Change<'_> {
         match self {
-            Made::Version { bytes, ledger, base, before } => {
+            Made::Version { bytes, ledger, base, secret, before } => {
                 let commit = Commit::decode(bytes).expect("it was encoded");
                 let (ledger, before) = (ledger.as_ref(), Some(before));
-                let hash = commit.header.hash();
-                Change::Commit(NewCommit { commit, hash, base: *base, ledger, before })
+                let (hash, base, secret) = (commit.header.hash(), *base, secret.as_ref());
+                Change::Commit(NewCommit { commit, hash, base, secret, ledger, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }
@@ -138,7 +141,9 @@ impl Author {
         let pages_max = parts.pages_max;
         let (parts, hash, before) = parts.draw(rng);
         let base = Arc::clone(before.base());
-        let request = Request::Create { salt: rng.random(), arguments: header::blob(rng) };
+        let drawn = rng.random();
+        let salt = Secret::image_salt(&drawn);
+        let request = Request::Create { salt, arguments: header::blob(rng) };
         let input = Input {
             request,
             time: Time::from_millis(START + rng.random_range(0..5000)),
@@ -146,15 +151,16 @@ impl Author {
         };
         let mut step = Step::new(rng, &before, pages_max, base.globals());
         step.effects.wake = wake(rng, START);
-        let header = genesis(&input, &step.outcome(parts));
-        let head = Head::new(header);
+        let secret = Secret::new(drawn);
+        let head = Head::new(genesis(&input, &step.outcome(parts), &secret), secret.clone());
         let globals = (step.globals != base.globals()).then(|| encode_globals(&step.globals));
         let bytes = step.encode(&head, &input, &Admission::default(), globals.as_deref());
         let (image, globals) = (step.image, step.globals);
         // The ledger is small, or written as its changes.
         let keys = [3, 100][rng.random_range(0..2)];
         let author = Author { head, image, pages_max, globals, nonce: 0, keys, session: None };
-        (author, Made::Version { bytes, ledger: None, base: Some(hash), before })
+        let (ledger, base, secret) = (None, Some(hash), Some(secret));
+        (author, Made::Version { bytes, ledger, base, secret, before })
     }
 
     /// The next version, an upgrade: its memory begins from a base image.
@@ -171,7 +177,8 @@ impl Author {
         let globals = is_new.then(|| encode_globals(&step.globals));
         let bytes = step.encode(&self.head, &input, &admission, globals.as_deref());
         (self.image, self.globals) = (step.image, step.globals);
-        Made::Version { bytes, ledger: new_ledger, base: Some(base), before }
+        let (ledger, base, secret) = (new_ledger, Some(base), None);
+        Made::Version { bytes, ledger, base, secret, before }
     }
 
     /// The next version.
@@ -203,7 +210,8 @@ impl Author {
         let bytes = step.encode(&self.head, &input, &admission, globals.as_deref());
         self.globals = step.globals;
         let before = std::mem::replace(&mut self.image, step.image);
-        Made::Version { bytes, ledger: new_ledger, base: None, before }
+        let (ledger, base, secret) = (new_ledger, None, None);
+        Made::Version { bytes, ledger, base, secret, before }
     }
 
     /// Has some keys sign an input, or puts it in the session that is open; returns the signers.

@@ -58,7 +58,7 @@ fn make() -> Result<Vec<Vec<u8>>, Box<dyn std::error::Error>> {
     let db: Database = options.open(directory.path().join("db"))?;
     let key = SigningKey::from_secret(&[7; 32]);
     let code = |wasm: &[u8], policy: &str| {
-        Ok::<_, continuant::Error>(Code::wasm(wasm)?.policy(policy).salt([3; 16]))
+        Ok::<_, continuant::Error>(Code::wasm(wasm)?.policy(policy).secret([3; 32]))
     };
     let counter = db.create(code(COUNTER, COUNTER_POLICY)?)?;
     db.call(counter, "increment", args![2u64]).signed(&key).nonce(1).wait()?;

@@ -136,8 +136,8 @@ impl Run {
         let upgradable = kind == Kind::Sum || self.rng.random_bool(0.7);
         let policy = if upgradable { format!("{policy}\n{UPGRADABLE}") } else { policy.into() };
         let code = must("a module", Code::wasm(wasm))?.policy(policy);
-        let (name, salt) = (format!("object {}", self.objects.len()), self.rng.random());
-        let created = self.db().create(code.name(name.clone()).salt(salt));
+        let (name, secret) = (format!("object {}", self.objects.len()), self.rng.random());
+        let created = self.db().create(code.name(name.clone()).secret(secret));
         let id = must("creating", created)?;
         equal("the object of the name", &Some(id), &must("finding", self.db().find(&name))?)?;
         self.objects.push((id, Object::new(kind, upgradable, self.now)));

@@ -59,7 +59,7 @@ fn execute(rng: &mut StdRng, bytes: Vec<u8>) -> Outcome {
     let options =
         Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
-    let id = match db.create(code.policy(OPEN).salt([1; 16])) {
+    let id = match db.create(code.policy(OPEN).secret([1; 32])) {
         Ok(id) => id,
         Err(error) => return is_verdict(&error),
     };

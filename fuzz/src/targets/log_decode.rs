@@ -105,7 +105,7 @@ fn with_unknown_flags(
     let Some(version) = frames::records(body).find(|record| record.0 == VERSION) else {
         return Ok(());
     };
-    body[version.1 + HEADER_BYTES] |= 0x20 << rng.random_range(0..3);
+    body[version.1 + HEADER_BYTES] |= 0x40 << rng.random_range(0..2);
     let covered = [&head[..4], &head[8..48], blake3::hash(body).as_bytes()].concat();
     let key = blake3::derive_key("continuant 2 log frame", &id);
     head[48..].copy_from_slice(blake3::keyed_hash(&key, &covered).as_bytes());

@@ -100,8 +100,8 @@ impl Mail {
     }
 }
 
-/// The salt of the purse that is made late.
-const LATE: [u8; 16] = [9; 16];
+/// The secret of the purse that is made late.
+const LATE: [u8; 32] = [9; 32];
 
 pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     watch_threads();
@@ -110,10 +110,10 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     let db = open(&disk, &mut rng, Host { now: START, lets_in: false })?;
     let (mut purses, count) = (Vec::new(), rng.random_range(2..6));
     for _ in 0..count {
-        let salt = rng.random();
-        purses.push(purse(&db, &key, &mut rng, salt)?);
+        let secret = rng.random();
+        purses.push(purse(&db, &key, &mut rng, secret)?);
     }
-    let code = must("a module", Code::wasm(LAMP))?.policy(LAMP_POLICY).salt(rng.random());
+    let code = must("a module", Code::wasm(LAMP))?.policy(LAMP_POLICY).secret(rng.random());
     let lamp = must("creating", db.create(code))?;
     must("closing", db.close())?;
     // Made at the same time of the same parts, it has the same id everywhere.
@@ -156,7 +156,7 @@ fn purse(
     db: &Database,
     key: &SigningKey,
     rng: &mut StdRng,
-    salt: [u8; 16],
+    secret: [u8; 32],
 ) -> Result<ObjectId, String> {
     let owner = key.public().to_string();
     let mut policy = PURSE_POLICY.replace(&"0".repeat(64), &owner);
@@ -165,18 +165,18 @@ fn purse(
         policy += r#"@id("modest") forbid(principal, action == Action::"deposit", resource)
             when { context.input.amount > 100 };"#;
     }
-    made(db, &owner, policy, salt)
+    made(db, &owner, policy, secret)
 }
 
 /// A purse that takes all that other plain ones give.
-fn plain_purse(db: &Database, key: &SigningKey, salt: [u8; 16]) -> Result<ObjectId, String> {
+fn plain_purse(db: &Database, key: &SigningKey, secret: [u8; 32]) -> Result<ObjectId, String> {
     let owner = key.public().to_string();
-    made(db, &owner, PURSE_POLICY.replace(&"0".repeat(64), &owner), salt)
+    made(db, &owner, PURSE_POLICY.replace(&"0".repeat(64), &owner), secret)
 }
 
-fn made(db: &Database, owner: &str, policy: String, salt: [u8; 16]) -> Result<ObjectId, String> {
+fn made(db: &Database, owner: &str, policy: String, secret: [u8; 32]) -> Result<ObjectId, String> {
     let code = must("a module", Code::wasm(PURSE))?.policy(policy);
-    must("creating", db.create(code.args(args![owner]).salt(salt)))
+    must("creating", db.create(code.args(args![owner]).secret(secret)))
 }
 
 impl Run {

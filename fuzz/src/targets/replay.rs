@@ -14,6 +14,7 @@ use object::commit::Commit;
 use object::image::BaseImage;
 use object::limits::PAGE_BYTES;
 use object::refusal::Refusal;
+use object::secret::Secret;
 use policy::definition::Definition;
 use policy::verify::Verifier;
 use rand::RngExt;
@@ -28,7 +29,7 @@ use crate::vault::host::{Claim, Host};
 use crate::vault::law::Law;
 use crate::vault::mind::{DrawnInput, Mind};
 use crate::vault::model::{Attempt, Model};
-use crate::vault::{base, wasm};
+use crate::vault::{base, salts, wasm};
 
 /// Every how many runs a lineage is made by an engine, and replayed.
 const RAN_IN: u32 = 8;
@@ -53,6 +54,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
 /// A lineage, and the state before each of its records.
 struct Lineage {
     law: Law,
+    secret: Secret,
     records: Vec<Record>,
 }
 
@@ -66,8 +68,10 @@ struct Record {
 impl Lineage {
     fn draw(rng: &mut StdRng) -> Result<Lineage, String> {
         let law = Law::ALL[rng.random_range(0..Law::ALL.len())];
-        let (mut host, mut verifier, genesis) = Host::new(law, rng.random(), START);
+        let drawn = rng.random();
+        let (mut host, mut verifier, genesis) = Host::new(law, drawn, START);
         let (mut model, mut mind) = (Model::new(law, START, host.head.hash), Mind::default());
+        salts::check_version(drawn, &genesis)?;
         let mut records = vec![Record { bytes: genesis, is_commit: true, before: None }];
         let mut now = START;
         for _ in 0..rng.random_range(3..16) {
@@ -89,10 +93,14 @@ impl Lineage {
                 }
                 Err(verdict) => (host.refuse(&input, verdict).encode(), false),
             };
+            match is_commit {
+                true => salts::check_version(drawn, &bytes)?,
+                false => salts::check_refusal(drawn, host.head.refusal_count - 1, &bytes)?,
+            }
             must("verifying what was committed", follow(&mut verifier, is_commit, &bytes))?;
             records.push(Record { bytes, is_commit, before });
         }
-        Ok(Lineage { law, records })
+        Ok(Lineage { law, secret: Secret::new(drawn), records })
     }
 
     /// Changes one record.
@@ -101,7 +109,13 @@ impl Lineage {
         let record = &self.records[at];
         let image = object::image::Image::new(base());
         let definition = crate::vault::definition(self.law);
-        let genesis = forged::Before { definition: &definition, image: &image, time: START };
+        let genesis = forged::Before {
+            definition: &definition,
+            image: &image,
+            time: START,
+            secret: &self.secret,
+            refusal_count: 0,
+        };
         let before = record.before.as_ref().map_or(genesis, |(host, _)| host.before());
         let (what, told, bytes) = match record.is_commit {
             true if rng.random_bool(0.6) => {
@@ -109,7 +123,7 @@ impl Lineage {
                 (what, Told::Anyone, bytes)
             }
             true => forged::retell(rng, &before, &record.bytes),
-            false => forged::rerefuse(rng, &record.bytes),
+            false => forged::rerefuse(rng, &before, &record.bytes),
         };
         if bytes == record.bytes {
             return Ok(());
@@ -120,8 +134,9 @@ impl Lineage {
                 let mut verifier = verifier.clone();
                 follow(&mut verifier, record.is_commit, &bytes).map(|()| verifier)
             }
-            None => Commit::decode(&bytes)
-                .and_then(|commit| Verifier::genesis(definition.clone(), base(), &commit)),
+            None => Commit::decode(&bytes).and_then(|commit| {
+                Verifier::genesis(definition.clone(), base(), &commit, self.secret.clone())
+            }),
         };
         let Ok(mut verifier) = verified else { return Ok(()) };
         hold(format_args!("{} is refuted", what()), told != Told::Anyone)?;
@@ -159,11 +174,12 @@ impl Lineage {
             false => Arc::new(must("a definition", Definition::new(&module, &law.cedar()))?),
         };
         let base = Arc::new(base);
-        let verified = Verifier::genesis(definition, base, &genesis);
+        let verified = Verifier::genesis(definition, base, &genesis, self.secret.clone());
         hold(format_args!("a genesis of {what} is refuted"), verified.is_err())?;
         if law != self.law {
             let definition = crate::vault::definition(law);
-            let verified = Verifier::genesis(definition, crate::vault::base(), &genesis);
+            let base = crate::vault::base();
+            let verified = Verifier::genesis(definition, base, &genesis, self.secret.clone());
             hold("a genesis of another policy is refuted", verified.is_err())?;
         }
         Ok(())

@@ -275,7 +275,7 @@ impl<'a> World<'a> {
                 )
             }),
         };
-        let code = must("a module", code)?.salt(self.rng.random());
+        let code = must("a module", code)?.secret(self.rng.random());
         let code = match kind {
             Kind::Purse | Kind::Modest => code.args(args![&owner[..]]),
             _ => code,

@@ -1,6 +1,7 @@
 //! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
 //! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
 //! compaction, by age too, outboxes, checks beside all that, and moves by capsule, there and back.
+//! At the end an append of what its headers do not name, which only a check can find.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that pending appends
 //! are in memory only: the copy must have everything acknowledged, and nothing else.
@@ -8,6 +9,7 @@
 mod busy;
 pub(crate) mod compare;
 pub(crate) mod model;
+mod unsound;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -83,6 +85,8 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let report = must("checking", run.store().check(|_, _| {}))?;
     hold(format!("an undamaged store is sound: {:?}", report.damage), report.is_sound())?;
     run.check_in_parts(&report)?;
+    let other = must("opening", patient().open(run.directory.path().join("unsound")))?;
+    unsound::run(&mut run.rng, &run.ingredients, &other)?;
     another_ledger(&mut run.rng, &run.directory.path().join("another"))
 }
 

@@ -19,6 +19,7 @@ use object::input::{Input, Request};
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Refusal};
+use object::secret::Secret;
 use object::time::Time;
 use policy::definition::Definition;
 use rand::RngExt;
@@ -132,7 +133,6 @@ pub(crate) fn retell(
             ("a commit of another time", Told::Successor)
         }
     };
-    parts.header.input = parts.input.hash();
     parts.rehash(before);
     (what, told, parts.encode())
 }
@@ -142,31 +142,42 @@ fn ran_no_code(header: &Header) -> bool {
     matches!(header.kind, Kind::Write | Kind::Amend | Kind::OpenSession)
 }
 
-/// A refusal that would follow, changed.
-pub(crate) fn rerefuse(rng: &mut StdRng, bytes: &[u8]) -> (&'static str, Told, Vec<u8>) {
-    let mut refusal = Refusal::decode(bytes).expect("it was encoded");
-    let is_native = NATIVE_ALL.contains(&refusal.verdict.reason);
-    let by_verdict = if is_native { Told::Anyone } else { Told::Replay };
-    let (what, told) = match rng.random_range(0..10) {
+/// Puts a refusal where it does not follow.
+fn displace(rng: &mut StdRng, refusal: &mut Refusal) -> &'static str {
+    match rng.random_range(0..4) {
         0 => {
             refusal.seq += 1;
-            ("a refusal of another version", Told::Anyone)
+            "a refusal of another version"
         }
         1 => {
             refusal.object = ObjectId(rng.random());
-            ("a refusal by another object", Told::Anyone)
+            "a refusal by another object"
         }
         2 => {
             refusal.parent = VersionHash(rng.random());
-            ("a refusal behind another version", Told::Anyone)
+            "a refusal behind another version"
         }
-        3 => {
+        _ => {
             refusal.previous = match (refusal.previous, rng.random()) {
                 (Some(_), true) => None,
                 _ => Some(RefusalHash(rng.random())),
             };
-            ("a refusal behind another refusal", Told::Anyone)
+            "a refusal behind another refusal"
         }
+    }
+}
+
+/// A refusal that would follow, changed.
+pub(crate) fn rerefuse(
+    rng: &mut StdRng,
+    before: &Before<'_>,
+    bytes: &[u8],
+) -> (&'static str, Told, Vec<u8>) {
+    let mut refusal = Refusal::decode(bytes).expect("it was encoded");
+    let is_native = NATIVE_ALL.contains(&refusal.verdict.reason);
+    let by_verdict = if is_native { Told::Anyone } else { Told::Replay };
+    let (what, told) = match rng.random_range(0..12) {
+        0..4 => (displace(rng, &mut refusal), Told::Anyone),
         4 => {
             let others = NATIVE.iter().filter(|&&reason| reason != refusal.verdict.reason);
             let others: Vec<_> = others.collect();
@@ -190,6 +201,19 @@ pub(crate) fn rerefuse(rng: &mut StdRng, bytes: &[u8]) -> (&'static str, Told, V
             bytes::mutate(rng, &mut refusal.input);
             ("a refusal of another input", Told::Successor)
         }
+        9 => {
+            refusal.input.push(0);
+            return (
+                "a refusal of an input that it does not cover",
+                Told::Anyone,
+                refusal.encode(),
+            );
+        }
+        10 => {
+            let salt = before.secret.refusal_salt(before.refusal_count + 1);
+            refusal.refused = Refusal::refused_hash(salt, &refusal.verdict.detail, &refusal.input);
+            return ("a refusal with the salt of the next", Told::Anyone, refusal.encode());
+        }
         _ => {
             let mut bytes = bytes.to_vec();
             let at = rng.random_range(0..bytes.len());
@@ -197,6 +221,8 @@ pub(crate) fn rerefuse(rng: &mut StdRng, bytes: &[u8]) -> (&'static str, Told, V
             return ("a refusal with a bit that was turned", Told::Successor, bytes);
         }
     };
+    let salt = before.secret.refusal_salt(before.refusal_count);
+    refusal.refused = Refusal::refused_hash(salt, &refusal.verdict.detail, &refusal.input);
     (what, told, refusal.encode())
 }
 
@@ -256,6 +282,9 @@ pub(crate) struct Before<'a> {
     pub(crate) definition: &'a Definition,
     pub(crate) image: &'a Image,
     pub(crate) time: u64,
+    /// The object's secret, from the forged version on.
+    pub(crate) secret: &'a Secret,
+    pub(crate) refusal_count: u64,
 }
 
 struct Parts {
@@ -279,9 +308,17 @@ impl Parts {
         }
     }
 
+    /// Makes the header name the payloads, as a party does that knows the secret.
+    fn resalt(&mut self, before: &Before<'_>) {
+        let salts = before.secret.version_salts();
+        self.header.input = self.input.hash(salts.input);
+        self.header.effects = self.effects.hash(salts.effects);
+        self.header.admission = self.admission.hash(salts.admission);
+    }
+
     /// Makes the header name the claimed outcome of the step.
     fn rehash(&mut self, before: &Before<'_>) {
-        self.header.effects = self.effects.hash();
+        self.resalt(before);
         self.header.page_count = self.pages.len() as u32;
         if let Ok(after) = before.image.step(self.header.memory_bytes, self.pages.clone()) {
             self.header.memory_root = Tree::of(&after).root();
@@ -370,12 +407,11 @@ impl Parts {
                 "a commit from before its parent"
             }
             _ => {
-                self.input.request = Request::Create { salt: [0; 16], arguments: Vec::new() };
+                self.input.request = Request::Create { salt: [0; 32], arguments: Vec::new() };
                 "a commit that creates"
             }
         };
-        self.header.input = self.input.hash();
-        self.header.admission = self.admission.hash();
+        self.resalt(before);
         what
     }
 

@@ -15,6 +15,7 @@ use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::secret::{SECRET_BYTES, Secret};
 use object::time::Time;
 use policy::admission::{Step, admit};
 use policy::definition::Definition;
@@ -72,17 +73,18 @@ pub(crate) struct Draft {
 
 impl Host {
     /// A vault at its genesis, and its genesis verified.
-    pub(crate) fn new(law: Law, salt: [u8; 16], time: u64) -> (Host, Verifier, Vec<u8>) {
+    pub(crate) fn new(law: Law, drawn: [u8; SECRET_BYTES], time: u64) -> (Host, Verifier, Vec<u8>) {
         let definition = definition(law);
+        let (secret, salt) = (Secret::new(drawn), Secret::image_salt(&drawn));
         let request = Request::Create { salt, arguments: Vec::new() };
         let input = Input { request, time: Time::from_millis(time), credential: None };
         let image = Image::new(base());
         let (tree, claim) = (Tree::of(&image), Claim::default());
-        let header = genesis(&input, &outcome(&definition, &claim, &image, &tree));
-        let head = Head::new(header.clone());
+        let header = genesis(&input, &outcome(&definition, &claim, &image, &tree), &secret);
+        let head = Head::new(header.clone(), secret.clone());
         let bytes = encode(header, &input, &claim, &Admission::default());
         let commit = Commit::decode(&bytes).expect("it was encoded");
-        let verifier = Verifier::genesis(Arc::clone(&definition), base(), &commit);
+        let verifier = Verifier::genesis(Arc::clone(&definition), base(), &commit, secret);
         let verifier = verifier.expect("a genesis that was just made holds");
         (Host { definition, head, image, tree }, verifier, bytes)
     }
@@ -90,7 +92,9 @@ impl Host {
     /// Returns the ground on which the next version is forged.
     pub(crate) fn before(&self) -> Before<'_> {
         let (definition, image) = (&*self.definition, &self.image);
-        Before { definition, image, time: self.head.header.time.as_millis() }
+        let secret = self.head.secret.as_ref().expect("a host has the secret");
+        let time = self.head.header.time.as_millis();
+        Before { definition, image, time, secret, refusal_count: self.head.refusal_count }
     }
 
     /// Returns the outcome where no code runs: of a write, if the schema has it; of an amendment,
@@ -166,7 +170,8 @@ impl Host {
             false => {
                 let unsigned = Input { credential: None, ..input.clone() };
                 let (header, _) = self.head.successor(&unsigned, &outcome, admission);
-                Header { input: input.hash(), ..header }
+                let secret = self.head.secret.as_ref().expect("a host has the secret");
+                Header { input: input.hash(secret.version_salts().input), ..header }
             }
         };
         let bytes = encode(header.clone(), input, claim, admission);

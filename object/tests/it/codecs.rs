@@ -11,6 +11,7 @@ use object::input::{Input, Request};
 use object::ledger::Ledger;
 use object::limits::*;
 use object::refusal::Refusal;
+use object::secret::Secret;
 use object::time::Time;
 use object::{Error, ErrorKind};
 
@@ -25,7 +26,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 17] = [
+const CODECS: [Codec; 18] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -109,6 +110,11 @@ const CODECS: [Codec; 17] = [
         name: "refusal",
         sample: |source| samples::refusal(source).encode(),
         again: |bytes| Ok(Refusal::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "secret",
+        sample: |source| samples::secret(source).encode(),
+        again: |bytes| Ok(Secret::decode(bytes)?.encode()),
     },
     Codec {
         name: "base image",
@@ -347,7 +353,7 @@ fn an_input_is_within_its_limits_exactly_when_it_is_taken_back() {
         arguments: vec![0; arguments],
     };
     let create =
-        |arguments: usize| Request::Create { salt: [0; 16], arguments: vec![0; arguments] };
+        |arguments: usize| Request::Create { salt: [0; 32], arguments: vec![0; arguments] };
     let (payload, half) = (PAYLOAD_BYTES_MAX, PAYLOAD_BYTES_MAX / 2);
     let cases = [
         (write(WRITES_MAX, PATH_BYTES_MAX, payload / WRITES_MAX), true),
@@ -407,21 +413,22 @@ fn encodings_are_those_of_format_version_2() {
     }
     expect![[r#"
         version header 6fa9fe2debc4dffbeb76631a0a07a0cc68e0be89fd5ae1b85ffa74e3a98393fe
-        commit         169cb3d8bf1f28b4a5d1ba400794fd5f306b5fbaa5b6a2d746962478b4aa2044
-        input          59563d85bdc735adebea4b4cbd207e832cf5e366a61f10b686a86c91aabbb77c
-        batched input  6d860b4ca3d6df75fc74973e2cd3de09c2697a41a19ea0eb4231f0e7823797d4
+        commit         37a1c5e604105246a881ed42fa4387fb73ea245ded3addd1e219c9ed6715b36a
+        input          de103cd0c35f629c8a999e2db8c4d34e6fd11a72b9b383aff3122275f1f97711
+        batched input  5a07c245eac43051e3e7e58b800fff9983874f140ee746be85f99057de6fe7ed
         effects        8b4c3132315a259e75e1372a02c95c724b6365d71c0f5f6c46cffd033d8a6ea3
         admission      e379cfe39fe79e26cb3bee070c00686ab6da7ab6cbed407270bdc2bc87b39f6d
         globals        4fd67a0217603068e06c663459fec88963232fd235be2d269e05ef4f59813163
         amendment      22e94a468e076f9b3f74926725c6451c0bf36e766d96c289fb07ce2b9a3f20fc
         nonces         b5a2d903ef4256ef2bbfa78d3a123b44938374258e5a6e2f2ecdec5723f6880c
         ledger         79b27d372b3a1d0078a05945f15e81ff7f5c692af3ad72c026ad28fd639ec8df
-        session input  5fab927df52ef36ac08113a0bda18d537cbcc091959056a3d24320fb9051f2e5
+        session input  0d2c3f9f99c5398f6fb3dc721f0bfc0f1dc07c7e47cef2aa2e1fbb50d050e4b8
         sessions       96147fc49a294d7c4c088cae9081847ffe474e540db69c6e97a779bc8be2cec9
-        message        a794a80dc06d80e43e8ff3afeba62e4906ab3b0dba765366ce269d6109f1f443
-        upgrade        062f9a6d8baa3a6abf7eec4551d87a84df5da96de3834b192430d1a96bcbc9b6
-        fork           8ea4af02a2898d95374a21d3372201943effefec092ade95ceed1a45a472c7a7
-        refusal        a824469cc830d2aa443043e01de79447de36a4e661831c78f38e7f10c52e012e
+        message        390ec6e0f9986fc48f561715c7db594cdd6b14ecd4b793ff4f0e9d72fac456e6
+        upgrade        d40facf59239ddb4868469292a92173acdcee94fbbadd4e70bcd94a1e3c9caa9
+        fork           9e6308de5d8586e0779298432244ce5710a0ae168be80ff74fecc671f0952a6d
+        refusal        eae3c97235888499d5dc4897fb413153f5845a13b07d324a235460abf7ef67c5
+        secret         b2f86f2223246b070d748e5e5d835ba9c63b0c92c00c21734dc283164cdcdf35
         base image     7867f945638bc3516a7f8b5d0344eac8971d4de5ea4e638d2314348a8100a68c
     "#]]
     .assert_eq(&table);

@@ -5,6 +5,7 @@
 //! - `ledger`: ledgers and their changes, against a model.
 //! - `lineage`: proofs of ancestry, honest and forged.
 //! - `memory`: the root of large and growing memories.
+//! - `secret`: the salts of versions, and what of a secret is left from a version on.
 //! - `samples`: seeded structures; `source`, where they come from; `wrap`, their lines.
 //!
 //! Whole lineages and their heads are tested in `continuant-policy`, which can make them.
@@ -20,5 +21,6 @@ mod ledger;
 mod lineage;
 mod memory;
 mod samples;
+mod secret;
 mod source;
 mod wrap;

@@ -17,6 +17,7 @@ use object::lineage::jump_seq;
 use object::memory::Page;
 use object::message::{Message, Origin};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::secret::Secret;
 use object::time::Time;
 
 use crate::source::Source;
@@ -127,7 +128,7 @@ pub(crate) fn request(source: &mut Source) -> Request {
 
 /// An input that makes a fork.
 pub(crate) fn fork(source: &mut Source) -> Input {
-    let request = Request::Fork { salt: array(source), of: Box::new(header(source)) };
+    let request = Request::Fork { of: Box::new(header(source)) };
     Input { request, time: time(source), credential: None }
 }
 
@@ -307,9 +308,16 @@ pub(crate) fn refusal(source: &mut Source) -> Refusal {
         seq: number(source),
         parent: VersionHash(array(source)),
         previous: (source.below(2) == 0).then(|| RefusalHash(array(source))),
+        refused: RefusedHash(array(source)),
         input: input(source).encode(),
         verdict,
     }
+}
+
+/// Returns a secret from some version on: early ones as often as late ones.
+pub(crate) fn secret(source: &mut Source) -> Secret {
+    let from = (source.bits() >> source.below(64)).min(SEQ_MAX);
+    Secret::new(array(source)).since(from).unwrap()
 }
 
 /// Returns a page whose first bytes are random, never all zero.

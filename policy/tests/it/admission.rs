@@ -330,7 +330,7 @@ fn an_input_is_valid_exactly_when_it_is_taken_back() {
         let (method, arguments) = ("add".to_string(), vec![]);
         input(Request::Message { origin: Box::new(origin), method, arguments })
     };
-    let fork = |header: Header| input(Request::Fork { salt: [0; 16], of: Box::new(header) });
+    let fork = |header: Header| input(Request::Fork { of: Box::new(header) });
     let header = Header::clone(&head.header);
     let cases = [
         (message(origin), true),

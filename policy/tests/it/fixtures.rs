@@ -10,6 +10,7 @@ use object::capsule::{Chain, HEAD, SECTION_CHECK_BYTES, SECTION_HEAD_BYTES, Sect
 use object::commit::Commit;
 use object::image::BaseImage;
 use object::refusal::Refusal;
+use object::secret::Secret;
 use object::{Error, ErrorKind};
 
 use crate::source::Source;
@@ -50,17 +51,19 @@ fn sections(capsule: &[u8]) -> Result<Vec<(SectionKind, &[u8])>, String> {
 fn verify(capsule: &[u8]) -> Result<Verifier, String> {
     let text = |error: Error| error.to_string();
     let sections = sections(capsule)?;
-    let [(SectionKind::Code, code), (SectionKind::Policy, policy), (SectionKind::Base, base), ..] =
+    use SectionKind::{Base, Code, Policy};
+    let [(SectionKind::Secret, secret), (Code, code), (Policy, policy), (Base, base), ..] =
         sections[..]
     else {
         return Err("no object".to_string());
     };
+    let secret = Secret::decode(secret).map_err(text)?;
     let definition = Arc::new(Definition::decode(code, policy).map_err(text)?);
     let base = Arc::new(BaseImage::decode(base).map_err(text)?);
-    let mut records = sections[3..].iter();
+    let mut records = sections[4..].iter();
     let genesis = records.next().ok_or("no genesis")?;
     let genesis = Commit::decode(genesis.1).map_err(text)?;
-    let mut verifier = Verifier::genesis(definition, base, &genesis).map_err(text)?;
+    let mut verifier = Verifier::genesis(definition, base, &genesis, secret).map_err(text)?;
     for (kind, body) in records {
         match kind {
             SectionKind::Commit => verifier.commit(&Commit::decode(body).map_err(text)?),
@@ -96,8 +99,8 @@ fn the_capsule_of_version_2_verifies() {
             state.to_json().to_string().replace(",\"", ",\n  \"")
         );
         expect![[r#"
-            object c1885bf6133aa04db858abea6024e5f40e7c35eef640c2c3e492a56ca8a6922f
-            version 5 6759b06b0f5a4251a50b8077d1ab0c9d0ef5f906b45b792dd770cae31b340e67
+            object 5942f718d0c8da9b27acb544271e6de4a7e655f5854289b05636184651a3f611
+            version 5 67af7add8c5b1fae69810a4acadc30178abdd1b0f176ee02151fefe85df4fb61
             refusals 4
             state {"count":14,
               "locked":true,
@@ -146,8 +149,8 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
             head.id, head.header.seq, head.hash, head.refusal_count
         );
         expect![[r#"
-            object c1885bf6133aa04db858abea6024e5f40e7c35eef640c2c3e492a56ca8a6922f
-            version 3 3c23a94ff515f29cefc4815811cb92c0c823f14e38242098c5eb89373663f042
+            object 5942f718d0c8da9b27acb544271e6de4a7e655f5854289b05636184651a3f611
+            version 3 43b26d016c09ef87113c7049832ee68b1d7369ce444960130713937744503caa
             refusals 1
         "#]]
         .assert_eq(&found);
@@ -165,8 +168,8 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
             head.id, head.header.seq, head.hash, head.refusal_count
         );
         expect![[r#"
-            object fd9fd589b7d9b7bb70008d425e39a29b78b9d2be03c02fe881c75dff8936a2a7
-            version 5 4ffae5961fe51eb854b08c38578e6358acb773a1d2ae21a3ada948c0f23cbe57
+            object 117862a48d609b09dee0e11513e7d397199802744bec1f2267e572f2ce96e471
+            version 5 cbb61345c1047d1457b12431012ce3d43b602142889277af44b85bccd706c308
             refusals 5
         "#]]
         .assert_eq(&found);
@@ -184,8 +187,8 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
             head.id, head.header.seq, head.hash, head.refusal_count
         );
         expect![[r#"
-            object bfdc4a708750c9d4d1072202f28c8c134e678c174f2c3ce06c89204dd24889cf
-            version 3 797e1650805343dccb251c6ec2e66a1f5b216615dd4e7c4eedbc3ee788de547d
+            object 801af6a8648a49b4b5a6051cbcbded739fcc8f412120c3aa97634ce148af537c
+            version 3 f4e5c6720ba7f25b4396aa4f3c45cf275d32ddc509ca9aeeaf28db996e80e2e1
             refusals 3
         "#]]
         .assert_eq(&found);
@@ -248,8 +251,9 @@ fn a_section_is_of_a_known_kind_and_of_the_length_that_it_announces() {
     assert_eq!(kind(0).unwrap(), (SectionKind::Code, 1));
     assert_eq!(kind(5).unwrap(), (SectionKind::End, 1));
     assert_eq!(kind(6).unwrap(), (SectionKind::Packed, 1));
-    expect!["capsule section: at offset 16 expected a known kind, found 7"]
-        .assert_eq(&kind(7).unwrap_err().to_string());
+    assert_eq!(kind(7).unwrap(), (SectionKind::Secret, 1));
+    expect!["capsule section: at offset 16 expected a known kind, found 8"]
+        .assert_eq(&kind(8).unwrap_err().to_string());
     let error = chain.announced(&[0, 0, 0, 0, 0xFF]).unwrap_err();
     assert!(matches!(error.kind(), ErrorKind::Decode { .. }), "{error}");
     // Regression: a body of another length was taken, if its check was made to fit.

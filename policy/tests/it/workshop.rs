@@ -25,6 +25,7 @@ use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree};
 use object::message::{Message, Origin};
 use object::refusal::{Refusal, Verdict};
+use object::secret::{SECRET_BYTES, Secret};
 use object::time::Time;
 use schema::write;
 use schema::{Value, encode_args, encode_value};
@@ -90,6 +91,7 @@ pub(crate) struct Ran {
 
 /// A record of a lineage, taken apart.
 #[derive(Clone)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub(crate) enum Record {
     Commit(Box<Parts>),
     Refusal(Refusal),
@@ -106,7 +108,37 @@ pub(crate) struct Parts {
     pub(crate) pages: Vec<(u32, Page)>,
 }
 
+/// The secret of every object here.
+pub(crate) fn secret() -> Secret {
+    Secret::new([5; SECRET_BYTES])
+}
+
+impl Parts {
+    /// Recomputes the hashes of the payloads, as a party does that knows the secret.
+    pub(crate) fn rehash(&mut self) {
+        let salts = secret().since(self.header.seq).unwrap().version_salts();
+        self.header.input = self.input.hash(salts.input);
+        self.header.effects = self.effects.hash(salts.effects);
+        self.header.admission = self.admission.hash(salts.admission);
+    }
+}
+
 impl Record {
+    /// Recomputes the salted hashes; `refusal_count` refusals came before the record.
+    pub(crate) fn rehash(&mut self, refusal_count: usize) {
+        let refusal = match self {
+            Record::Commit(parts) => return parts.rehash(),
+            Record::Refusal(refusal) => refusal,
+        };
+        let Ok(secret) = secret().since(refusal.seq) else { return };
+        let salt = secret.refusal_salt(refusal_count as u64);
+        refusal.refused = Refusal::refused_hash(salt, &refusal.verdict.detail, &refusal.input);
+    }
+
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(self, Record::Refusal(_))
+    }
+
     pub(crate) fn encode(&self) -> Vec<u8> {
         let parts = match self {
             Record::Commit(parts) => parts,
@@ -168,13 +200,14 @@ impl Workshop {
         let definition = Arc::new(Definition::decode(&wasm, &encoded(policy)).unwrap());
         let base = BaseImage::new(&[0; 4 * PAGE_BYTES], vec![7, 8]).unwrap();
         let base = Arc::new(base);
-        let request = Request::Create { salt: [5; 16], arguments: Vec::new() };
+        let request = Request::Create { salt: [5; 32], arguments: Vec::new() };
         let input = Input { request, time: Time::from_millis(START), credential: None };
         let ran = Ran { pages: vec![(3, [9; PAGE_BYTES])], fuel: 12, ..Ran::default() };
         let image = Image::new(Arc::clone(&base));
         let image = image.step(image.bytes_count(), shared(&ran.pages)).unwrap();
         let (tree, globals) = (Tree::of(&image), base.globals().to_vec());
-        let header = genesis(&input, &outcome(&ran, &image, &tree, &globals, &definition));
+        let outcome = outcome(&ran, &image, &tree, &globals, &definition);
+        let header = genesis(&input, &outcome, &secret());
         let parts = Parts {
             header: header.clone(),
             input,
@@ -184,7 +217,7 @@ impl Workshop {
             pages: ran.pages,
         };
         let records = vec![Record::Commit(Box::new(parts))];
-        let head = Head::new(header);
+        let head = Head::new(header, secret());
         let genesis = Arc::clone(&definition);
         let eras = Vec::new();
         Workshop { definition, genesis, base, head, image, records, eras, wasm, globals, tree }
@@ -340,7 +373,7 @@ impl Workshop {
                 (None, _) => {
                     let (definition, base) = (Arc::clone(&genesis), self.base.clone());
                     let commit = Commit::decode(&bytes)?;
-                    verifier = Some(Verifier::genesis(definition, base, &commit)?);
+                    verifier = Some(Verifier::genesis(definition, base, &commit, secret())?);
                 }
                 (Some(verifier), Record::Commit(parts)) => {
                     if let Request::Upgrade { code, policy } = parts.input.request
@@ -361,6 +394,7 @@ impl Workshop {
     /// The object as a capsule.
     pub(crate) fn capsule(&self) -> Vec<u8> {
         let mut sections = vec![
+            (SectionKind::Secret, secret().encode()),
             (SectionKind::Code, self.wasm.clone()),
             (SectionKind::Policy, self.genesis.policy.encode()),
             (SectionKind::Base, self.base.encode()),

@@ -14,6 +14,7 @@ use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree};
 use object::refusal::{Reason, Refusal, Verdict};
+use object::secret::Secret;
 use object::time::Time;
 use policy::STACK_BYTES;
 use policy::definition::Definition;
@@ -102,15 +103,17 @@ impl Shelf {
         let base = Arc::new(BaseImage::new(&[0; 3 * PAGE_BYTES], vec![]).unwrap());
         let image = Image::new(Arc::clone(&base));
         let tree = Tree::of(&image);
-        let request = Request::Create { salt: self.rng.random(), arguments: Vec::new() };
+        let drawn = self.rng.random();
+        let request = Request::Create { salt: Secret::image_salt(&drawn), arguments: Vec::new() };
         let input = Input {
             request,
             time: Time::from_millis(START + index as u64 * 500),
             credential: None,
         };
         let effects = Effects::default();
-        let header = genesis(&input, &outcome(&self.definition, &effects, &image, &tree, 0));
-        let head = Head::new(header);
+        let secret = Secret::new(drawn);
+        let outcome = outcome(&self.definition, &effects, &image, &tree, 0);
+        let head = Head::new(genesis(&input, &outcome, &secret), secret.clone());
         let fields = [
             ("count", Value::U64(0)),
             ("level", Value::U32(0)),
@@ -132,7 +135,8 @@ impl Shelf {
             pages: Vec::new(),
         };
         let (hash, base) = (head.hash, Some(base.hash()));
-        let new = NewCommit { commit, hash, base, ledger: None, before: Some(&image) };
+        let (secret, before) = (Some(&secret), Some(&image));
+        let new = NewCommit { commit, hash, base, secret, ledger: None, before };
         let append = Append {
             blobs: vec![Blob::Code(&wasm), Blob::Policy(&policy), Blob::Base(&encoded)],
             changes: vec![Change::Commit(new)],
@@ -194,7 +198,8 @@ impl Shelf {
             pages: changed,
         };
         let (hash, before) = (book.head.hash, Some(&book.image));
-        let new = NewCommit { commit, hash, base: None, ledger: None, before };
+        let (base, secret, ledger) = (None, None, None);
+        let new = NewCommit { commit, hash, base, secret, ledger, before };
         let append = Append { changes: vec![Change::Commit(new)], ..Append::default() };
         self.store.commit(&append).unwrap();
         book.image = image;

@@ -105,6 +105,9 @@ impl<W: Write> Export<'_, W> {
             LineageEntry::Commit(complete) => {
                 let (stored, commit) = (complete.stored(), complete.commit());
                 let Header { code, policy, kind, .. } = commit.header;
+                if commit.header.seq == 0 {
+                    self.capsule.section(SectionKind::Secret, &stored.secret()?.encode())?;
+                }
                 if let Some(base) = stored.begins_from() {
                     self.parts(code, policy, Some(base))?;
                 }

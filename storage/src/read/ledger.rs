@@ -179,6 +179,7 @@ mod tests {
                 globals: Position::NONE,
                 table: None,
                 base: None,
+                secret: None,
             };
             let pages = Vec::new();
             let (input, effects, admission) = (&b"i"[..], &b"e"[..], &b"a"[..]);

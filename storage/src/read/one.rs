@@ -14,11 +14,14 @@ use object::image::{BaseImage, Image};
 use object::ledger::Ledger;
 use object::lineage::{Spine, jump_seq, next_seq};
 use object::memory::Memory;
+use object::secret::Secret;
 use object::time::Time;
 
 use crate::error::{Error, Result};
 use crate::read::memory::{Whole, table_of};
-use crate::read::version::{Hop, StoredCommit, before, misplaced, read_commit, read_hop};
+use crate::read::version::{
+    Hop, StoredCommit, before, misplaced, read_commit, read_hop, read_secret,
+};
 use crate::record::link::Link;
 use crate::rows::info::ObjectInfo;
 use crate::rows::row::Row;
@@ -226,6 +229,7 @@ impl Inner {
             refusals: row.refusal_hash(),
             refusal_count: row.refusal_count,
             spine: Spine::from_links(links.collect()),
+            secret: Some(self.secret(row, &stored)?),
         };
         let (pages, named) = match &row.pages {
             Some(known) => (known.clone(), Some(row.base)),
@@ -253,10 +257,22 @@ impl Inner {
             refusals: header.refusals,
             refusal_count: header.refusal_count,
             spine: Spine::from_links(links),
+            secret: Some(self.secret(row, &stored)?),
             header: header.into(),
         };
         let Whole { image, globals, base } = self.memory(id, row, &stored)?;
         Ok(Some(ObjectState { head, image, globals, base, name: row.name.clone() }))
+    }
+
+    /// Returns the secret of an object from the version behind `stored` on. The log has it with the
+    /// genesis.
+    fn secret(&self, row: &Row, stored: &StoredCommit) -> Result<Secret> {
+        let next = stored.header().seq + 1;
+        let secret = match stored.header().seq {
+            0 => stored.secret()?.since(next),
+            _ => read_secret(&self.log, row.first())?.since(next),
+        };
+        Ok(secret?)
     }
 
     fn complete(

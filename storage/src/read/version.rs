@@ -14,6 +14,7 @@ use object::header::{Header, Kind};
 use object::limits::PAGE_BYTES;
 use object::memory::Page;
 use object::refusal::Refusal;
+use object::secret::Secret;
 use object::time::Time;
 
 use crate::error::position::Position;
@@ -22,7 +23,9 @@ use crate::log::frame::{Frame, Frames, damaged, placed};
 use crate::record::link::{Link, RefusalLink};
 use crate::record::page::{PageChange, Written};
 use crate::record::runs::Run;
-use crate::record::version::{LedgerPart, Notes, PageRecord, PayloadBytes, VersionBytes};
+use crate::record::version::{
+    LedgerPart, Notes, PageRecord, PayloadBytes, VersionBytes, VersionRecord,
+};
 use crate::record::{Record, decode_refusal, records};
 
 /// A version in the log: its header and payloads, and the indices of its changed pages. The log may
@@ -188,6 +191,21 @@ impl StoredCommit {
         &self.notes
     }
 
+    /// Returns the secret of the object, whose genesis this is.
+    ///
+    /// # Errors
+    ///
+    /// [`Damaged`](ErrorKind::Damaged) when it is not the object's.
+    ///
+    /// # Panics
+    ///
+    /// When this is not a genesis.
+    pub fn secret(&self) -> Result<&Secret> {
+        let secret = self.notes.secret.as_deref().expect("a genesis has the object's secret");
+        validate_secret(secret, &self.header, self.position())?;
+        Ok(secret)
+    }
+
     /// The part of the ledger that the record has.
     pub(crate) fn ledger(&self) -> Option<LedgerPart<&[u8]>> {
         let LedgerPart { over, changes } = self.ledger.clone()?;
@@ -328,6 +346,35 @@ fn find_hop(frame: &Frame, link: Link) -> Result<Hop> {
         }
     }
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+}
+
+/// Reads the secret of the object whose genesis `link` names. The hash verifies the header, and the
+/// header the secret.
+pub(crate) fn read_secret(frames: &impl Frames, link: Link) -> Result<Secret> {
+    let frame = frames.glimpse(link.position)?;
+    find_secret(&frame, link).map_err(|error| placed(error, link.position))
+}
+
+fn find_secret(frame: &Frame, link: Link) -> Result<Secret> {
+    for record in records(&frame.body) {
+        let Record::Version(version) = record? else { continue };
+        if VersionHash::of(version.header_bytes()) == link.hash {
+            let VersionRecord { header, notes, .. } = version.decode(frame.position)?;
+            let missing = || damaged(link.position, "the secret of an object", "none");
+            let secret = *notes.secret.ok_or_else(missing)?;
+            validate_secret(&secret, &header, link.position)?;
+            return Ok(secret);
+        }
+    }
+    Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+}
+
+/// Checks that a secret, which stands at `place`, is that of the object with this genesis.
+pub(crate) fn validate_secret(secret: &Secret, genesis: &Header, place: Position) -> Result<()> {
+    match secret.is_of(genesis) {
+        true => Ok(()),
+        false => Err(damaged(place, "the secret of the object", "another")),
+    }
 }
 
 /// Returns the last version in a frame that is of `object`, not after `seq`, and `fits`; the error

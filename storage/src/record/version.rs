@@ -16,6 +16,7 @@ use object::hash::{BaseHash, VersionHash};
 use object::header::{HEADER_BYTES, Header, Kind};
 use object::limits::PAGE_BYTES;
 use object::memory::{Page, page_count};
+use object::secret::{SECRET_ENCODED_MAX, Secret};
 
 use crate::error::Result;
 use crate::error::position::Position;
@@ -27,6 +28,7 @@ const HAS_TABLE: u8 = 1;
 const HAS_BASE: u8 = 2;
 const HAS_LEDGER: u8 = 4;
 const HAS_GLOBALS: u8 = 8;
+const HAS_SECRET: u8 = 32;
 /// The flag of a record without the data that retention dropped: the payloads, and pages that no
 /// kept version needs.
 const IS_TRIMMED: u8 = 16;
@@ -56,6 +58,8 @@ pub(crate) struct Notes {
     pub(crate) table: Option<Vec<(u32, Position)>>,
     /// The base image: in a genesis, in an upgrade, and behind one wherever there is a table.
     pub(crate) base: Option<BaseHash>,
+    /// The object's secret: in a genesis.
+    pub(crate) secret: Option<Box<Secret>>,
 }
 
 impl Notes {
@@ -65,7 +69,8 @@ impl Notes {
 
     fn of(positions: [Position; 6]) -> Notes {
         let [parent, jump, genesis, refusal, ledger, globals] = positions;
-        Notes { parent, jump, genesis, refusal, ledger, globals, table: None, base: None }
+        let (table, base, secret) = Default::default();
+        Notes { parent, jump, genesis, refusal, ledger, globals, table, base, secret }
     }
 
     /// Returns the notes of a record whose frame is at `frame`.
@@ -77,7 +82,7 @@ impl Notes {
         let positions = self.positions().map(&each);
         let mut table = self.table;
         table.iter_mut().flatten().for_each(|entry| entry.1 = each(entry.1));
-        Notes { table, base: self.base, ..Notes::of(positions) }
+        Notes { table, base: self.base, secret: self.secret, ..Notes::of(positions) }
     }
 
     /// Returns whether the base image is present as it must be: where the memory of the version,
@@ -257,7 +262,9 @@ fn put_head(
     flags: u8,
     kept_from: Option<u64>,
 ) {
-    let noted = flag(notes.table.is_some(), HAS_TABLE) | flag(notes.base.is_some(), HAS_BASE);
+    let noted = flag(notes.table.is_some(), HAS_TABLE)
+        | flag(notes.base.is_some(), HAS_BASE)
+        | flag(notes.secret.is_some(), HAS_SECRET);
     to.put(header).put_u8(flags | noted | flag(kept_from.is_some(), IS_TRIMMED));
     if let Some(seq) = kept_from {
         to.put_varint(seq);
@@ -277,6 +284,9 @@ fn put_head(
     }
     if let Some(base) = &notes.base {
         to.put(&base.0);
+    }
+    if let Some(secret) = &notes.secret {
+        to.put_blob(&secret.encode());
     }
 }
 
@@ -317,8 +327,8 @@ impl<'a> VersionBytes<'a> {
         let mut reader = Reader::new("version record", self.content);
         reader.bytes(HEADER_BYTES)?;
         let flags = reader.u8()?;
-        if flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED) {
-            return Err(reader.fail(1, "flags below 32", flags).into());
+        if flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED | HAS_SECRET) {
+            return Err(reader.fail(1, "flags below 64", flags).into());
         }
         let is_trimmed = flags & IS_TRIMMED != 0;
         let kept_from = is_trimmed.then(|| reader.varint()).transpose()?;
@@ -344,6 +354,10 @@ impl<'a> VersionBytes<'a> {
         let notes = decode_notes(&mut reader, flags, frame)?;
         if !notes.is_coherent(header.kind, frame) {
             let expected = "a base image where the memory begins, or beside a table";
+            return Err(reader.fail(0, expected, "another").into());
+        }
+        if notes.secret.is_some() != (header.seq == 0) {
+            let expected = "a secret in a genesis and nowhere else";
             return Err(reader.fail(0, expected, "another").into());
         }
         let ledger = match flags & HAS_LEDGER {
@@ -394,6 +408,9 @@ fn decode_notes(reader: &mut Reader<'_>, flags: u8, frame: Position) -> Result<N
     }
     if flags & HAS_BASE != 0 {
         notes.base = Some(BaseHash(reader.array()?));
+    }
+    if flags & HAS_SECRET != 0 {
+        notes.secret = Some(Box::new(Secret::decode(reader.blob(SECRET_ENCODED_MAX)?)?));
     }
     Ok(notes)
 }

@@ -14,6 +14,7 @@ use object::header::{Header, Kind};
 use object::ledger::Ledger;
 use object::lineage::{Spine, jump_seq};
 use object::refusal::Refusal;
+use object::secret::Secret;
 use object::time::Time;
 
 use crate::error::position::Position;
@@ -97,13 +98,19 @@ impl Row {
         self.spine.head().expect("a row has a version").1
     }
 
+    /// The genesis.
+    pub(crate) fn first(&self) -> Link {
+        self.spine.links().last().expect("a spine ends with the genesis").1
+    }
+
     /// Returns the row of a new object whose genesis stands at [`Position::HERE`], and the notes
     /// beside it.
     ///
     /// # Panics
     ///
-    /// When the version is not a genesis, or names no base image.
+    /// When the version is not a genesis, or has no secret, or names no base image.
     pub(crate) fn begin(version: &NewVersion<'_>) -> (Row, Notes) {
+        assert!(version.secret.is_some(), "an object begins with a secret");
         let base = version.base.expect("a genesis names its base image");
         let own = |is_own| if is_own { Position::HERE } else { Position::NONE };
         let mut pages = PageTable::default();
@@ -116,6 +123,7 @@ impl Row {
             globals: own(version.globals),
             table: pages.advance(version.changes, Position::HERE),
             base: Some(base),
+            secret: version.secret.cloned().map(Box::new),
         };
         let mut row = Row::of_genesis(version.header, version.hash, Position::HERE, &notes, base);
         row.pages = Some(pages);
@@ -161,6 +169,7 @@ impl Row {
             globals: own(version.globals, self.globals),
             table,
             base: version.base.or(is_named.then_some(self.base)),
+            secret: None,
         };
         self.follow(version.header, Link { hash: version.hash, position: Position::HERE }, &notes);
         assert_eq!((self.seq(), self.genesis), (seq + 1, genesis), "a row goes on by one version");
@@ -273,6 +282,8 @@ pub(crate) struct NewVersion<'a> {
     pub(crate) changes: &'a [PageChange],
     /// The base image that its memory begins from: of a genesis or an upgrade.
     pub(crate) base: Option<BaseHash>,
+    /// The object's secret: of a genesis.
+    pub(crate) secret: Option<&'a Secret>,
     /// True if its record has a part of the ledger.
     pub(crate) ledger: bool,
     /// True if its record has the globals.
@@ -281,15 +292,15 @@ pub(crate) struct NewVersion<'a> {
 
 impl<'a> NewVersion<'a> {
     /// Describes the version of `commit`, with pages written by `changes`, over `base` if its
-    /// memory begins there.
+    /// memory begins there, and with the object's secret if it is a genesis.
     pub(crate) fn new(
         commit: &'a Commit<'_>,
         hash: VersionHash,
-        base: Option<BaseHash>,
+        (base, secret): (Option<BaseHash>, Option<&'a Secret>),
         changes: &'a [PageChange],
         ledger: bool,
     ) -> NewVersion<'a> {
         let globals = commit.globals.is_some();
-        NewVersion { header: &commit.header, hash, changes, base, ledger, globals }
+        NewVersion { header: &commit.header, hash, changes, base, secret, ledger, globals }
     }
 }

@@ -15,6 +15,7 @@ use object::image::Image;
 use object::ledger::Ledger;
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
+use object::secret::Secret;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -62,6 +63,8 @@ pub struct NewCommit<'a> {
     pub hash: VersionHash,
     /// The base image that the memory begins from: of a genesis or an upgrade, and of nothing else.
     pub base: Option<BaseHash>,
+    /// The object's secret: of a genesis, and of nothing else.
+    pub secret: Option<&'a Secret>,
     /// The ledger, when it is not the parent's.
     pub ledger: Option<&'a Arc<Ledger>>,
     /// The parent's memory, or the base image's before a genesis or an upgrade: only differences
@@ -120,8 +123,8 @@ impl Store {
     /// [`sync`](Store::sync). It is called exactly once, also with the error that this returns, and
     /// must neither call the store nor wait for such a thread: it would wait for itself.
     ///
-    /// Payloads are stored unverified: the caller guarantees that the header names them, and that
-    /// the hash is its own.
+    /// Payloads are stored unverified: the caller guarantees that the header names them, that the
+    /// hash is its own, and that a secret is the object's.
     ///
     /// # Errors
     ///
@@ -266,7 +269,8 @@ impl<'s, 'a> Draft<'s, 'a> {
         let changes = pages.plan(&new.commit.pages, new.before());
         let ledger = new.ledger.map(|ledger| inner.write_ledger(object, row, header, ledger));
         let ledger = ledger.transpose()?;
-        let version = NewVersion::new(&new.commit, hash, new.base, &changes, ledger.is_some());
+        let parts = (new.base, None);
+        let version = NewVersion::new(&new.commit, hash, parts, &changes, ledger.is_some());
         let notes = row.extend(&version);
         self.body.version(Staged::No, &notes, ledger.as_ref(), &new.commit, &changes);
         Ok(())
@@ -282,9 +286,11 @@ impl<'s, 'a> Draft<'s, 'a> {
             return Err(Error::conflict("no such object", "one that exists").of(id));
         }
         new.base.ok_or_else(|| Error::not_found("base image of genesis", hash))?;
+        new.secret.ok_or_else(|| Error::not_found("secret of genesis", hash))?;
         let changes = PageTable::default().plan(&new.commit.pages, new.before());
         debug_assert!(new.ledger.is_none(), "the ledger of a genesis is empty");
-        let version = NewVersion::new(&new.commit, hash, new.base, &changes, false);
+        let parts = (new.base, new.secret);
+        let version = NewVersion::new(&new.commit, hash, parts, &changes, false);
         let (after, notes) = Row::begin(&version);
         self.body.version(Staged::No, &notes, None, &new.commit, &changes);
         self.changes.rows.push(Drafted { id, before: None, after });

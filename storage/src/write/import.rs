@@ -23,6 +23,7 @@ use object::input::{Input, Request};
 use object::ledger::{Ledger, Tracked, Used};
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
+use object::secret::Secret;
 use policy::Policy;
 
 use crate::error::position::Position;
@@ -366,13 +367,15 @@ struct Stage<'s> {
     ledger: Arc<Ledger>,
     /// The part of the past that the present policy reads.
     tracked: Tracked,
+    /// The object's secret, for the genesis.
+    secret: Option<Secret>,
 }
 
 impl<'s> Stage<'s> {
     fn new(inner: &'s Inner, id: ObjectId, here: Option<Here<'s>>) -> Stage<'s> {
         let (given, bases, pages, staged, ledger, tracked) = Default::default();
-        let code = None;
-        Stage { inner, id, here, given, bases, code, pages, staged, ledger, tracked }
+        let (code, secret) = (None, None);
+        Stage { inner, id, here, given, bases, code, pages, staged, ledger, tracked, secret }
     }
 
     /// The row that the capsule makes, if it makes one, and the one that it must still follow then.
@@ -413,6 +416,10 @@ impl<'s> Stage<'s> {
             SectionKind::Base => {
                 self.given = Some((BaseHash::of(bytes), BaseImage::decode(bytes)?));
                 self.blob(Blob::Base(bytes))
+            }
+            SectionKind::Secret => {
+                self.secret = Some(Secret::decode(bytes)?);
+                Ok(())
             }
             SectionKind::Commit => self.commit(bytes),
             SectionKind::Refusal => self.refusal(&Refusal::decode(bytes)?),
@@ -478,7 +485,9 @@ impl<'s> Stage<'s> {
             None => table.is_untouched(index).then(|| image.1.page(index)),
         };
         let changes = table.plan(&commit.pages, before);
-        let version = NewVersion::new(&commit, hash, base, &changes, ledger.is_some());
+        let secret = self.secret.take().filter(|_| commit.header.seq == 0);
+        let parts = (base, secret.as_ref());
+        let version = NewVersion::new(&commit, hash, parts, &changes, ledger.is_some());
         let (mut row, notes, ledger) = match staged {
             Some(mut row) => {
                 let Header { parent, seq, .. } = commit.header;
@@ -491,7 +500,7 @@ impl<'s> Stage<'s> {
                 let notes = row.extend(&version);
                 (row, notes, ledger)
             }
-            None if commit.header.seq == 0 => {
+            None if commit.header.seq == 0 && version.secret.is_some() => {
                 let (row, notes) = Row::begin(&version);
                 (row, notes, None)
             }

@@ -22,6 +22,7 @@ use object::limits::PAGE_BYTES;
 use object::memory::{Memory, Page, Tree, page_count};
 use object::message::Message;
 use object::refusal::{Reason, Refusal, Verdict};
+use object::secret::Secret;
 use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -66,19 +67,25 @@ pub(crate) struct Author {
 /// A record, and the values needed to append it.
 #[derive(Clone, Debug)]
 pub(crate) enum Made {
-    Version { bytes: Vec<u8>, ledger: Option<Arc<Ledger>>, begins: bool, before: Image },
+    Version {
+        bytes: Vec<u8>,
+        ledger: Option<Arc<Ledger>>,
+        begins: bool,
+        secret: Option<Secret>,
+        before: Image,
+    },
     Refusal(Refusal),
 }
 
 impl Made {
     pub(crate) fn change<'a>(&'a self) -> Change<'a> {
         match self {
-            Made::Version { bytes, ledger, begins, before } => {
+            Made::Version { bytes, ledger, begins, secret, before } => {
                 let commit = Commit::decode(bytes).unwrap();
                 let base = begins.then(|| before.base().hash());
                 let (ledger, before) = (ledger.as_ref(), Some(before));
-                let hash = commit.header.hash();
-                Change::Commit(NewCommit { commit, hash, base, ledger, before })
+                let (hash, secret) = (commit.header.hash(), secret.as_ref());
+                Change::Commit(NewCommit { commit, hash, base, secret, ledger, before })
             }
             Made::Refusal(refusal) => Change::Refusal(refusal),
         }
@@ -102,7 +109,8 @@ impl Author {
     pub(crate) fn at(seed: u64, later: u64) -> (Author, Made) {
         let mut rng = StdRng::seed_from_u64(seed);
         let base = Arc::new(base());
-        let request = Request::Create { salt: rng.random(), arguments: Vec::new() };
+        let drawn = rng.random();
+        let request = Request::Create { salt: Secret::image_salt(&drawn), arguments: Vec::new() };
         let time = Time::from_millis(START + later + rng.random_range(0..1000));
         let input = Input { request, time, credential: None };
         let globals = base.globals().to_vec();
@@ -110,12 +118,14 @@ impl Author {
         let tree = Tree::of(&image);
         let effects = Effects { wake: wake(&mut rng), ..Effects::default() };
         let outcome = outcome(&effects, &tree, &image, &globals, (CODE, 0));
-        let head = Head::new(genesis(&input, &outcome));
+        let secret = Secret::new(drawn);
+        let head = Head::new(genesis(&input, &outcome, &secret), secret.clone());
         let bytes = encode(&head, &input, &effects, &Admission::default(), None, &[]);
         let before = image.clone();
         let (code, upgrades, asked) = (CODE, false, None);
         let author = Author { head, image, globals, tree, rng, code, upgrades, asked };
-        (author, Made::Version { bytes, ledger: None, begins: true, before })
+        let secret = Some(secret);
+        (author, Made::Version { bytes, ledger: None, begins: true, secret, before })
     }
 
     /// Returns a copy of the object, which takes its own steps from here.
@@ -218,7 +228,7 @@ impl Author {
         commit.globals = globals.as_deref();
         let mut bytes = Vec::new();
         commit.encode_into(&mut bytes);
-        Made::Version { bytes, ledger, begins: true, before }
+        Made::Version { bytes, ledger, begins: true, secret: None, before }
     }
 
     /// The next version: one byte of one page changes.
@@ -284,7 +294,7 @@ impl Author {
         let pages: Vec<(u32, &Page)> =
             pages.iter().map(|&index| (index, self.image.page(index))).collect();
         let bytes = encode(&self.head, &input, effects, &admission, globals.as_deref(), &pages);
-        Made::Version { bytes, ledger: encoded, begins: false, before }
+        Made::Version { bytes, ledger: encoded, begins: false, secret: None, before }
     }
 
     /// The next refusal.

@@ -75,8 +75,9 @@ fn author_again(store: &Store, id: ObjectId) -> crate::author::Made {
     let genesis = store.version(id, 0).unwrap().unwrap();
     let mut bytes = Vec::new();
     genesis.complete().encode_into(&mut bytes);
+    let secret = Some(genesis.commit.secret().unwrap().clone());
     let before = genesis.image;
-    crate::author::Made::Version { bytes, ledger: None, begins: true, before }
+    crate::author::Made::Version { bytes, ledger: None, begins: true, secret, before }
 }
 
 #[test]
@@ -91,7 +92,7 @@ fn a_capsule_has_each_part_once_before_the_record_that_needs_it() {
     let bytes = export(&store, author.head.id);
     let (kinds, _) = read(&bytes).unwrap();
     use SectionKind::*;
-    let first = [Code, Policy, Base, Commit, Commit];
+    let first = [Secret, Code, Policy, Base, Commit, Commit];
     let second = [Code, Base, Commit, Refusal, Commit];
     let back_and_there = [Commit, Commit, Commit, End];
     assert_eq!(kinds, [&first[..], &second, &back_and_there].concat());
@@ -449,4 +450,25 @@ fn an_object_that_was_moved_away_ends_until_it_comes_back() {
     let wakes: Vec<_> = author.head.header.wake.into_iter().map(|wake| (wake, id)).collect();
     assert_eq!(one.wakes_until(Time::MAX).unwrap(), wakes);
     assert_sound(&one);
+}
+
+#[test]
+fn a_secret_is_beside_its_object_in_the_log_and_in_a_capsule_and_nowhere_else() {
+    let directory = TempDir::new().unwrap();
+    let path = directory.path().join("db");
+    let store = small().open(&path).unwrap();
+    let author = lived(&store, 11);
+    let secret = store.genesis(author.head.id).unwrap().secret().unwrap().encode();
+    let drawn = &secret[1..];
+    assert_eq!(drawn.len(), 32);
+    let count = |bytes: &[u8]| bytes.windows(32).filter(|window| *window == drawn).count();
+    let bytes = export(&store, author.head.id);
+    for (kind, body) in sections(&bytes) {
+        assert_eq!(count(&body), usize::from(kind == SectionKind::Secret), "{kind:?}");
+    }
+    store.close().unwrap();
+    let read = |name: &str| std::fs::read(path.join(name)).unwrap();
+    assert_eq!(count(&read("log/00000001.log")), 1);
+    assert!(read("index.redb").len() > 4096);
+    assert_eq!(count(&read("index.redb")), 0);
 }

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use continuant_storage::{Append, ErrorKind, Fate, Report, Retention, Store, Taking};
+use object::commit::Commit;
+use object::secret::Secret;
 use object::time::Time;
 use tempfile::TempDir;
 
-use crate::author::{Author, append, assert_sound, small};
+use crate::author::{Author, Made, append, assert_sound, small};
 use crate::backup::disk::WatchedDisk;
 use crate::messages::{append_sent, message};
 
@@ -177,4 +179,79 @@ fn the_mail_of_one_object_is_no_reason_to_read_the_log_again() {
     let report = store.check(|_, _| {}).unwrap();
     assert!(report.is_sound(), "{:?}", report.damage);
     assert_eq!(report.pass_count, 1);
+}
+
+/// Checks a store; returns the expectations that were not met, in the order of the log.
+fn expected(store: &Store) -> Vec<String> {
+    let report = store.check(|_, _| {}).unwrap();
+    let mut found: Vec<_> = report.damage.iter().map(|damage| damage.error().kind()).collect();
+    found.sort_by_key(|kind| match kind {
+        ErrorKind::Damaged { file, offset, .. } => (file.clone(), *offset),
+        other => panic!("{other:?}"),
+    });
+    let expected = found.into_iter().map(|kind| match kind {
+        ErrorKind::Damaged { expected, .. } => expected.clone(),
+        other => panic!("{other:?}"),
+    });
+    expected.collect()
+}
+
+/// An append verifies nothing, so that a check has something to find.
+#[test]
+fn another_secret_is_damage_where_it_is_and_not_where_it_is_needed() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let (mut author, mut genesis) = Author::new(1);
+    let Made::Version { secret, .. } = &mut genesis else { panic!("it is a version") };
+    *secret = Some(Secret::new([1; 32]));
+    append(&store, &[genesis], &[]).unwrap();
+    for _ in 0..3 {
+        append(&store, &[author.step(), author.refuse()], &[]).unwrap();
+    }
+    assert_eq!(expected(&store), ["the secret of the object"]);
+    let id = author.head.id;
+    let fails = |error: continuant_storage::Error| {
+        let ErrorKind::Damaged { expected, .. } = error.kind() else { panic!("{error}") };
+        assert_eq!(expected, "the secret of the object");
+    };
+    fails(store.head(id).unwrap_err());
+    fails(store.head_at(id, 1).unwrap_err());
+    fails(store.export(id, &mut Vec::new(), |_, _| {}).unwrap_err());
+    store.version(id, 2).unwrap().unwrap();
+}
+
+#[test]
+fn payloads_that_their_salted_hashes_do_not_cover_are_damage() {
+    let directory = TempDir::new().unwrap();
+    let store = small().open(directory.path().join("db")).unwrap();
+    let (mut author, genesis) = Author::new(1);
+    append(&store, &[genesis], &[]).unwrap();
+    for payload in 0..3 {
+        append(&store, &[author.step()], &[]).unwrap();
+        let mut made = author.step();
+        let Made::Version { bytes, .. } = &mut made else { panic!("it is a version") };
+        let whole = bytes.clone();
+        let mut commit = Commit::decode(&whole).unwrap();
+        let payload = [&mut commit.input, &mut commit.effects, &mut commit.admission]
+            .into_iter()
+            .nth(payload)
+            .unwrap();
+        let other = [*payload, &[0]].concat();
+        *payload = &other;
+        bytes.clear();
+        commit.encode_into(bytes);
+        append(&store, &[made], &[]).unwrap();
+    }
+    for is_detail in [true, false] {
+        append(&store, &[author.refuse()], &[]).unwrap();
+        let mut made = author.refuse();
+        let Made::Refusal(refusal) = &mut made else { panic!("it is a refusal") };
+        match is_detail {
+            true => refusal.verdict.detail.push('!'),
+            false => refusal.input.push(0),
+        }
+        append(&store, &[made], &[]).unwrap();
+    }
+    let payloads = ["the payloads of the header"; 3];
+    assert_eq!(expected(&store), [&payloads[..], &["records of an object"; 2]].concat());
 }

@@ -7,7 +7,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use continuant_storage::{Append, CapsuleReader, Contents, Fate, Retention, Store, Taking};
+use object::hash::{AdmissionHash, EffectsHash, InputHash, ObjectId};
 use object::header::Kind;
+use object::secret::Secret;
 use object::time::Time;
 use tempfile::TempDir;
 
@@ -190,8 +192,16 @@ pub(crate) fn write_records(store: &Store, path: &Path) {
     append(store, &[author.step()], &[]).unwrap();
 }
 
+/// The secrets of the objects whose geneses were read.
+type Secrets = BTreeMap<ObjectId, Secret>;
+
 /// Walks a segment by the tables; returns the kinds of its records.
-fn walk(segment: u64, bytes: &[u8], id: &[u8], last: &mut Vec<u8>) -> BTreeSet<u64> {
+fn walk(
+    segment: u64,
+    bytes: &[u8],
+    id: &[u8],
+    (last, secrets): (&mut Vec<u8>, &mut Secrets),
+) -> BTreeSet<u64> {
     let (header, mut at) = fixed("Segment header", bytes);
     assert_eq!((header["name"], number(header["version"])), (&b"CTNT-SEG"[..], 2));
     assert_eq!((number(header["number"]), header["id"]), (segment, id));
@@ -212,14 +222,14 @@ fn walk(segment: u64, bytes: &[u8], id: &[u8], last: &mut Vec<u8>) -> BTreeSet<u
         assert!((group..=position).contains(&number(frame["group"])), "groups go forwards");
         group = number(frame["group"]);
         *last = frame["check"].to_vec();
-        kinds.extend(records(body, position));
+        kinds.extend(records(body, position, secrets));
         at += length;
     }
     kinds
 }
 
 /// Walks the records of the frame at a position; returns their kinds.
-fn records(mut body: &[u8], frame: u64) -> BTreeSet<u64> {
+fn records(mut body: &[u8], frame: u64, secrets: &mut Secrets) -> BTreeSet<u64> {
     let mut kinds = BTreeSet::new();
     while !body.is_empty() {
         let head: usize = 5;
@@ -228,7 +238,7 @@ fn records(mut body: &[u8], frame: u64) -> BTreeSet<u64> {
         let content = record["content"];
         let kind = number(record["kind"]);
         match kind {
-            4 | 6 => version(content, frame),
+            4 | 6 => version(content, frame, secrets),
             5 | 7 => {
                 let place = varints(content, if content[0] < 2 { 1 } else { 2 });
                 object::refusal::Refusal::decode(&content[place..]).unwrap();
@@ -288,13 +298,17 @@ fn records(mut body: &[u8], frame: u64) -> BTreeSet<u64> {
     kinds
 }
 
-fn version(content: &[u8], frame: u64) {
+fn version(content: &[u8], frame: u64, secrets: &mut Secrets) {
     let version = Fields::read("Version", content);
     assert_eq!(version.at, content.len(), "nothing follows");
     let (version, mut places) = (version.bytes, version.places);
     let header = object::header::Header::decode(version["header"]).unwrap();
     let begins = header.seq == 0 || header.kind == Kind::Upgrade;
     assert!(version.contains_key("base") || !begins);
+    assert_eq!(version.contains_key("secret"), header.seq == 0);
+    if let Some(secret) = version.get("secret") {
+        secrets.insert(header.object_id(), Secret::decode(secret).unwrap());
+    }
     assert_eq!(varint(version["parent"]) == 0, header.seq == 0);
     let (count, mut rest, mut next) = (varint(version["pages"]), version["changed"], 0);
     match version.get("kept from") {
@@ -302,9 +316,12 @@ fn version(content: &[u8], frame: u64) {
             assert!(varint(kept_from) > header.seq && count <= u64::from(header.page_count));
         }
         None => {
-            assert_eq!(object::hash::InputHash::of(version["input"]), header.input);
-            assert_eq!(object::hash::EffectsHash::of(version["effects"]), header.effects);
-            assert_eq!(object::hash::AdmissionHash::of(version["admission"]), header.admission);
+            let secret = secrets[&header.object_id()].since(header.seq).unwrap();
+            let salts = secret.version_salts();
+            assert_eq!(InputHash::of(salts.input, version["input"]), header.input);
+            assert_eq!(EffectsHash::of(salts.effects, version["effects"]), header.effects);
+            let admission = AdmissionHash::of(salts.admission, version["admission"]);
+            assert_eq!(admission, header.admission);
             assert_eq!(count, u64::from(header.page_count));
         }
     }
@@ -331,11 +348,11 @@ fn walk_all(path: &Path) -> BTreeSet<u64> {
     assert_eq!(length, 64);
     let key = blake3::derive_key("continuant 2 log frame", marker["id"]);
     let mut last = blake3::keyed_hash(&key, b"").as_bytes().to_vec();
-    let mut kinds = BTreeSet::new();
+    let (mut kinds, mut secrets) = (BTreeSet::new(), Secrets::new());
     let count = fs::read_dir(path.join("log")).unwrap().count() as u64;
     for segment in 1..=count {
         let bytes = fs::read(path.join(format!("log/{segment:08}.log"))).unwrap();
-        kinds.extend(walk(segment, &bytes, marker["id"], &mut last));
+        kinds.extend(walk(segment, &bytes, marker["id"], (&mut last, &mut secrets)));
     }
     assert!(count > 1, "several segments");
     kinds
@@ -398,6 +415,7 @@ fn packs_are_what_the_format_says() {
     drop(store);
     let marker = fs::read(path.join("continuant.db")).unwrap();
     let (id, mut kinds, mut trimmed) = (&marker[16..32], BTreeSet::new(), 0);
+    let mut secrets = Secrets::new();
     let key = blake3::derive_key("continuant 2 log pack", id);
     let seal = blake3::derive_key("continuant 2 log frame", id);
     let mut last = blake3::keyed_hash(&seal, b"").as_bytes().to_vec();
@@ -439,7 +457,7 @@ fn packs_are_what_the_format_says() {
                 last = header[48..80].to_vec();
                 trimmed += usize::from(body > frame["left"].len());
                 let position = segment << 32 | number(frame["offset"]);
-                kinds.extend(records(frame["left"], position));
+                kinds.extend(records(frame["left"], position, &mut secrets));
             }
         }
     }

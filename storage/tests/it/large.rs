@@ -19,6 +19,7 @@ use object::input::{Input, Request};
 use object::ledger::Tracked;
 use object::limits::PAGE_BYTES;
 use object::memory::{Page, ZERO_PAGE};
+use object::secret::Secret;
 use object::time::Time;
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt, SeedableRng};
@@ -53,11 +54,13 @@ struct Step {
 
 impl Giant {
     fn new(pages_max: u32) -> (Giant, Step) {
-        let request = Request::Create { salt: [7; 16], arguments: Vec::new() };
+        let drawn = [7; 32];
+        let request = Request::Create { salt: Secret::image_salt(&drawn), arguments: Vec::new() };
         let input = Input { request, time: Time::from_millis(START), credential: None };
         let effects = Effects::default();
-        let header = genesis(&input, &outcome(&effects, 0, 3, 0));
-        let (head, rng) = (Head::new(header), StdRng::seed_from_u64(7));
+        let secret = Secret::new(drawn);
+        let header = genesis(&input, &outcome(&effects, 0, 3, 0), &secret);
+        let (head, rng) = (Head::new(header, secret), StdRng::seed_from_u64(7));
         let giant = Giant { head, pages: 3, pages_max, written: vec![(0, 0); 3], rng };
         let step = giant.encode(&input, &[], Image::new(Arc::new(base())));
         (giant, step)
@@ -159,7 +162,9 @@ fn append(store: &Store, step: &Step, is_genesis: bool) {
     let commit = Commit::decode(&step.bytes).unwrap();
     let hash = commit.header.hash();
     let from = is_genesis.then(|| BaseHash::of(&base));
-    let new = NewCommit { commit, hash, base: from, ledger: None, before: Some(&step.before) };
+    let (before, drawn) = (Some(&step.before), Secret::new([7; 32]));
+    let secret = is_genesis.then_some(&drawn);
+    let new = NewCommit { commit, hash, base: from, secret, ledger: None, before };
     let append = Append {
         blobs: vec![Blob::Code(CODE), Blob::Policy(POLICY), Blob::Base(&base)],
         changes: vec![Change::Commit(new)],

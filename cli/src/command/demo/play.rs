@@ -28,7 +28,7 @@ const POLICY: &str = include_str!("../../../data/aircraft.cedar");
 
 // The number is the demo's own: what it makes up depends on no format.
 const OPERATOR_CONTEXT: &str = "continuant demo 1 operator key";
-const SALT_CONTEXT: &str = "continuant demo 1 aircraft salt";
+const SECRET_CONTEXT: &str = "continuant demo 1 aircraft secret";
 
 /// The file in which each acknowledged commit is noted.
 #[derive(Debug, Default)]
@@ -142,12 +142,11 @@ pub(super) fn operator(carrier: &str) -> SigningKey {
     SigningKey::from_secret(&blake3::derive_key(OPERATOR_CONTEXT, carrier.as_bytes()))
 }
 
-/// Returns the code of an aircraft: its salt derives from its tail number, so that it is the same
-/// object in every database.
+/// Returns the code of an aircraft: its secret derives from its tail number, so that it is the same
+/// object in every database. A real one's would be random, and secret.
 fn aircraft(code: &Code, tail: &str, operator: &SigningKey) -> Code {
-    let derived = blake3::derive_key(SALT_CONTEXT, tail.as_bytes());
-    let salt = derived.first_chunk().expect("32 bytes hold 16");
-    code.clone().args(args![operator.public().0.to_vec()]).salt(*salt).name(tail)
+    let secret = blake3::derive_key(SECRET_CONTEXT, tail.as_bytes());
+    code.clone().args(args![operator.public().0.to_vec()]).secret(secret).name(tail)
 }
 
 fn call(db: &Database, id: ObjectId, event: Event) -> Call<'_> {

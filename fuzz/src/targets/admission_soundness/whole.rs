@@ -77,7 +77,7 @@ impl Whole<'_> {
         for _ in 0..self.rng.random_range(1..4) {
             let law = Law::ALL[self.rng.random_range(0..Law::ALL.len())];
             let code = must("the vault's code", Code::wasm(wasm()))?;
-            let mut code = code.policy(law.cedar()).salt(self.rng.random());
+            let mut code = code.policy(law.cedar()).secret(self.rng.random());
             let guarded = self.rng.random_bool(0.3);
             if guarded {
                 code = code.guard(guard::wasm());

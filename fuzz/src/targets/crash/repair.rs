@@ -37,7 +37,7 @@ pub(super) fn whole(
     let disk = SimulatedDisk::traced(left.clone());
     match repair(work, &disk, None) {
         // The power was cut before there was one.
-        Err(error) if *error.kind() == ErrorKind::NotADatabase => return Ok(()),
+        Err(error) if acknowledged == 0 && is_none_yet(error.kind()) => return Ok(()),
         repaired => must("a repair", repaired).and_then(is_whole)?,
     }
     let trace = disk.take_trace();
@@ -51,6 +51,11 @@ pub(super) fn whole(
         }
         work.recover(&SimulatedDisk::new(left), acknowledged, rng).map(drop)
     })
+}
+
+/// Returns whether there is no database, or the beginning of one.
+fn is_none_yet(kind: &ErrorKind) -> bool {
+    matches!(kind, ErrorKind::NotADatabase | ErrorKind::Unfinished { is_backup: false })
 }
 
 /// Tests a log whose end is gone: a repair with an accepted loss is on record once, however often a

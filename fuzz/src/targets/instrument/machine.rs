@@ -70,7 +70,7 @@ pub(super) fn run(rng: &mut StdRng) -> Outcome {
     let options =
         Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
-    let code = must("a module", Code::wasm(wasm))?.policy(OPEN).salt([1; 16]);
+    let code = must("a module", Code::wasm(wasm))?.policy(OPEN).secret([1; 32]);
     let mut begun = Machine::new();
     let begins = begun.step(first.as_deref().unwrap_or_default(), 0, 0);
     if drops || !begins {
@@ -83,7 +83,7 @@ pub(super) fn run(rng: &mut StdRng) -> Outcome {
         return hold(format_args!("it is not created: {refused:?} {text}"), is_right);
     }
     let ids = [must("creating", db.create(code.clone()))?, {
-        must("creating", db.create(code.salt([2; 16])))?
+        must("creating", db.create(code.secret([2; 32])))?
     }];
     // Two objects take turns in one slot.
     let mut machines = [begun.clone(), begun];

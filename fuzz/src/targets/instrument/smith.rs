@@ -32,7 +32,7 @@ pub(super) fn run(rng: &mut StdRng, tally: &Tally) -> Outcome {
     let options =
         Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
-    let code = must("a module", Code::wasm(wasm.clone()))?.policy(OPEN).salt([1; 16]);
+    let code = must("a module", Code::wasm(wasm.clone()))?.policy(OPEN).secret([1; 32]);
     let id = match db.create(code) {
         Ok(id) => id,
         Err(error) => return not_created(&error, &wasm),

@@ -9,6 +9,7 @@ use std::time::Duration;
 use continuant::{Clock, Code, Durability, Options, Replay, verify_capsule};
 use object::capsule::SectionKind;
 use object::limits::PAGE_BYTES;
+use object::secret::Secret;
 use object::time::Time;
 use policy::Policy;
 use rand::RngExt;
@@ -46,7 +47,7 @@ fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
         Options::new().workers(1).cycles(false).clock(Clock::manual(Time::from_millis(START)));
     let db = must("opening", options.open(directory.path().join("db")))?;
     let code = must("the vault's code", Code::wasm(wasm()))?;
-    let id = must("creating", db.create(code.policy(law.cedar()).salt(rng.random())))?;
+    let id = must("creating", db.create(code.policy(law.cedar()).secret(rng.random())))?;
     let near = State { stamp: START, ..State::default() };
     for nonce in 1..rng.random_range(4..14) {
         let time = db
@@ -80,6 +81,33 @@ fn make(rng: &mut StdRng, law: Law) -> Result<Vec<u8>, String> {
     Ok(capsule)
 }
 
+/// Changes the version or the refusal of a section.
+fn record(
+    rng: &mut StdRng,
+    law: Law,
+    sections: &mut Sections,
+    at: usize,
+) -> Result<(&'static str, Told), String> {
+    let count = |kind| sections[..at].iter().filter(|section| section.0 == kind).count() as u64;
+    let refusal_count = count(SectionKind::Refusal);
+    let secret = must("the secret", Secret::decode(&sections[0].1))?;
+    let secret = must("the rest of it", secret.since(count(SectionKind::Commit)))?;
+    let (definition, image) = (definition(law), memory_before(sections, at)?);
+    let (definition, image, secret) = (&*definition, &image, &secret);
+    let before = Before { definition, image, time: START, secret, refusal_count };
+    let body = &sections[at].1;
+    let (what, told, bytes) = match sections[at].0 {
+        SectionKind::Refusal => forged::rerefuse(rng, &before, body),
+        _ if rng.random_bool(0.4) => {
+            let (what, bytes) = forged::change(rng, &before, body);
+            (what, Told::Anyone, bytes)
+        }
+        _ => forged::retell(rng, &before, body),
+    };
+    sections[at].1 = bytes;
+    Ok((what, told))
+}
+
 /// Changes one section.
 fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) -> Outcome {
     // A replay is needed for the commits whose code ran.
@@ -89,26 +117,7 @@ fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) ->
     let of_commits = commits[rng.random_range(0..commits.len())];
     let at = if rng.random_bool(0.4) { of_all } else { of_commits };
     let (what, told) = match sections[at].0 {
-        SectionKind::Commit => {
-            let image = memory_before(&sections, at)?;
-            let definition = definition(law);
-            let before = Before { definition: &definition, image: &image, time: START };
-            let body = &sections[at].1;
-            let (what, told, bytes) = match rng.random_bool(0.4) {
-                true => {
-                    let (what, bytes) = forged::change(rng, &before, body);
-                    (what, Told::Anyone, bytes)
-                }
-                false => forged::retell(rng, &before, body),
-            };
-            sections[at].1 = bytes;
-            (what, told)
-        }
-        SectionKind::Refusal => {
-            let (what, told, bytes) = forged::rerefuse(rng, &sections[at].1);
-            sections[at].1 = bytes;
-            (what, told)
-        }
+        SectionKind::Commit | SectionKind::Refusal => record(rng, law, &mut sections, at)?,
         SectionKind::Policy => {
             let text = law.cedar() + "\n";
             let schema = &definition(law).schema;
@@ -125,6 +134,11 @@ fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) ->
             sections[at].1.extend_from_slice(&[0, 2, 1, b'a']);
             ("a module of other bytes", Told::Anyone)
         }
+        SectionKind::Secret => {
+            let byte = rng.random_range(0..sections[at].1.len());
+            sections[at].1[byte] ^= 1 << rng.random_range(0..8);
+            ("another secret", Told::Anyone)
+        }
         other => return Err(format!("a section of kind {other:?}")),
     };
     // A change that the record does not show must break the next record, so it passes at the end;
@@ -134,7 +148,7 @@ fn change(rng: &mut StdRng, law: Law, mut sections: Sections, capsule: &[u8]) ->
         return Ok(());
     }
     if told != Told::Successor {
-        sections.truncate(at.max(3) + 1);
+        sections.truncate(at.max(4) + 1);
     }
     let changed = seal(&sections);
     if changed == seal(&split(capsule)?[..sections.len()]) {

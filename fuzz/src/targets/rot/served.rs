@@ -54,6 +54,7 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Result<bool, String> {
     let newest = object.newest();
     equal("the head", &newest.header, &loaded.head.header)?;
     equal("the head's hash", &newest.header.hash(), &loaded.head.hash)?;
+    equal("the secret", &object.next_secret(), &loaded.head.secret)?;
     equal("the last refusal", &object.last_refusal(), &loaded.head.refusals)?;
     equal("the ledger", &object.ledger.clone().unwrap_or_default(), &loaded.head.ledger)?;
     let base = compare::base(store, newest)?;

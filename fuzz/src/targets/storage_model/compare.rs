@@ -110,6 +110,7 @@ fn head(store: &Store, id: ObjectId, object: &Object) -> Outcome {
     equal("the head", &newest.header, &loaded.head.header)?;
     equal("the head's hash", &newest.header.hash(), &loaded.head.hash)?;
     equal("the time of the genesis", &object.versions[0].header.time, &loaded.head.created)?;
+    equal("the secret", &object.next_secret(), &loaded.head.secret)?;
     equal("the last refusal", &object.last_refusal(), &loaded.head.refusals)?;
     let refusal_count = object.refusals().count() as u64;
     equal("the number of refusals", &refusal_count, &loaded.head.refusal_count)?;

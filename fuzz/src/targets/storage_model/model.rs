@@ -14,6 +14,7 @@ use object::image::BaseImage;
 use object::ledger::Ledger;
 use object::memory::{Memory, Page, page_count};
 use object::refusal::Refusal;
+use object::secret::Secret;
 use object::time::Time;
 
 use super::Draft;
@@ -34,6 +35,7 @@ pub(crate) struct Version {
 
 /// An entry of a lineage.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "there are few of them")]
 pub(crate) enum Entry {
     Version(usize),
     Refusal(Refusal),
@@ -46,6 +48,7 @@ pub(crate) struct Object {
     pub(crate) versions: Vec<Version>,
     pub(crate) entries: Vec<Entry>,
     pub(crate) ledger: Option<Arc<Ledger>>,
+    pub(crate) secret: Secret,
 }
 
 /// All objects of a store.
@@ -74,6 +77,11 @@ impl Object {
         self.refusals().next_back().map(Refusal::hash)
     }
 
+    /// The secret from the version behind the newest on.
+    pub(crate) fn next_secret(&self) -> Option<Secret> {
+        self.secret.since(self.newest().header.seq + 1).ok()
+    }
+
     /// The newest version that is not later than `time`.
     pub(crate) fn as_of(&self, time: u64) -> Option<&Version> {
         self.versions.iter().rfind(|version| version.header.time <= Time::from_millis(time))
@@ -98,8 +106,8 @@ impl Model {
     pub(crate) fn apply(&mut self, draft: &Draft) {
         for made in &draft.made {
             match made {
-                Made::Version { bytes, ledger, base, before: _ } => {
-                    self.version(bytes, ledger.as_ref(), *base);
+                Made::Version { bytes, ledger, base, secret, before: _ } => {
+                    self.version(bytes, ledger.as_ref(), *base, secret.as_ref());
                 }
                 Made::Refusal(refusal) => {
                     let object = self.objects.get_mut(&refusal.object);
@@ -114,7 +122,13 @@ impl Model {
         }
     }
 
-    fn version(&mut self, bytes: &[u8], ledger: Option<&Arc<Ledger>>, base: Option<BaseHash>) {
+    fn version(
+        &mut self,
+        bytes: &[u8],
+        ledger: Option<&Arc<Ledger>>,
+        base: Option<BaseHash>,
+        secret: Option<&Secret>,
+    ) {
         let commit = Commit::decode(bytes).expect("it was encoded");
         let effects = Effects::decode(commit.effects).expect("they were encoded");
         let hash = commit.header.hash();
@@ -125,6 +139,7 @@ impl Model {
             versions: Vec::new(),
             entries: Vec::new(),
             ledger: None,
+            secret: secret.expect("a genesis has a secret").clone(),
         });
         // A version that names a base image begins from it.
         let last = object.versions.last().filter(|_| base.is_none());

@@ -9,7 +9,7 @@ use object::credential::{
     Credential, EXPIRY_MAX, Proof, PublicKey, SessionKey, batch_signed_bytes,
 };
 use object::effects::{WakeChange, encode_globals};
-use object::hash::{BatchRoot, LedgerHash, LedgerLeaf, LedgerNode, VersionHash};
+use object::hash::{BatchRoot, LedgerHash, LedgerLeaf, LedgerNode, RefusalHash, VersionHash};
 use object::header::Header;
 use object::image::BaseImage;
 use object::input::{Input, Request};
@@ -21,7 +21,7 @@ use object::time::Time;
 use super::{check, document, table, walk};
 use crate::samples;
 use crate::source::Source;
-use crate::workshop::{key, lineage, run};
+use crate::workshop::{self, key, lineage, run};
 
 pub(super) const TABLES: &[&str] = &[
     "Version header",
@@ -39,6 +39,7 @@ pub(super) const TABLES: &[&str] = &[
     "Open session",
     "Ledger changes",
     "Refusal",
+    "Secret",
     "Base image",
     "Policy",
     "Capsule",
@@ -229,9 +230,8 @@ fn input() {
                 expected.extend([("kind", vec![5]), ("opened", session.0.to_vec())]);
                 expected.push(("until", number(expires.as_millis())));
             }
-            Request::Fork { salt, of } => {
-                expected.extend([("kind", vec![7]), ("fork salt", salt.to_vec())]);
-                expected.push(("of", of.encode().to_vec()));
+            Request::Fork { of } => {
+                expected.extend([("kind", vec![7]), ("of", of.encode().to_vec())]);
             }
             Request::Upgrade { code, policy } => {
                 expected.extend([("kind", vec![8]), ("new code", code.0.to_vec())]);
@@ -679,9 +679,24 @@ fn refusal() {
         for rule in &refusal.verdict.rules {
             expected.extend(blob("rule bytes", "rule", rule.as_bytes()));
         }
+        expected.push(("refused hash", refusal.refused.0.to_vec()));
+        let hashed: Vec<u8> = expected.iter().flat_map(|(_, bytes)| bytes.clone()).collect();
+        assert_eq!(refusal.hash(), RefusalHash::of(&hashed), "the part that is hashed");
         expected.extend(blob("detail bytes", "detail", refusal.verdict.detail.as_bytes()));
         expected.extend(blob("input bytes", "input", &refusal.input));
         check("Refusal", &refusal.encode(), expected);
+    }
+}
+
+#[test]
+fn secret() {
+    let whole = workshop::secret();
+    for (from, key_count) in [(0, 1), (5, 2), (64, 1), (128, 2), (129, 3), (4095, 3), (4096, 1)] {
+        let secret = whole.since(from).unwrap();
+        let (encoded, from) = (secret.encode(), count(from as usize));
+        let keys = encoded[from.len()..].to_vec();
+        assert_eq!(keys.len(), 32 * key_count);
+        check("Secret", &encoded, vec![("from", from), ("keys", keys)]);
     }
 }
 

@@ -8,6 +8,7 @@ use object::input::{Input, Request};
 use object::limits::*;
 use object::lineage::jump_seq;
 use object::refusal::Refusal;
+use object::secret::Secret;
 use object::time::Time;
 use schema::code;
 
@@ -18,6 +19,7 @@ use crate::source::Source;
 
 pub(super) const TABLES: &[&str] = &[
     "Hashes",
+    "Salts",
     "Kinds",
     "Algorithms",
     "Jump pointers",
@@ -29,25 +31,64 @@ pub(super) const TABLES: &[&str] = &[
 
 #[test]
 fn hashes() {
+    const BYTES: &[u8] = b"a salt and the bytes behind it";
     macro_rules! hashes {
         ($($name:ident)*) => {
             [$((stringify!($name), (|bytes| $name::of(bytes).0) as fn(&[u8]) -> [u8; 32]),)*]
         };
     }
-    let known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
-        InputHash EffectsHash AdmissionHash GlobalsHash LedgerHash LedgerLeaf
-        LedgerNode RefusalHash LeafHash SessionId
-        BatchRoot);
+    macro_rules! salted {
+        ($($name:ident)*) => {
+            [$((stringify!($name), (|bytes: &[u8]| {
+                let (salt, payload) = bytes.split_first_chunk().unwrap();
+                $name::of(Salt(*salt), payload).0
+            }) as fn(&[u8]) -> [u8; 32]),)*]
+        };
+    }
+    let mut known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
+        GlobalsHash LedgerHash LedgerLeaf LedgerNode RefusalHash LeafHash SessionId BatchRoot)
+    .to_vec();
+    known.extend(salted!(InputHash EffectsHash AdmissionHash RefusedHash));
     let rows = rows("Hashes", ["Hash", "Context", "Of"]);
     assert_eq!(rows.len(), known.len());
     for ([name, context, _], (known, of)) in rows.iter().zip(known) {
         assert_eq!(name, known);
         let expected = match context.as_str() {
-            "none" => *blake3::hash(b"bytes").as_bytes(),
-            context => blake3::derive_key(quoted(context), b"bytes"),
+            "none" => *blake3::hash(BYTES).as_bytes(),
+            context => blake3::derive_key(quoted(context), BYTES),
         };
-        assert_eq!(of(b"bytes"), expected, "{name}");
+        assert_eq!(of(BYTES), expected, "{name}");
     }
+}
+
+#[test]
+fn salts() {
+    let rows = rows("Salts", ["Derivation", "Context", "Of", "Gives"]);
+    let context = |name: &str| quoted(&rows.iter().find(|row| row[0] == name).unwrap()[1]);
+    let derived = |name: &str, of: &[u8]| blake3::derive_key(context(name), of);
+    let (next, first) = (|of: &_| derived("next", of), |of: &_| derived("first", of));
+    assert_eq!(rows.len(), 5);
+    let drawn = [7; 32];
+    let secret = Secret::new(drawn);
+    let trees = [drawn, next(&drawn), next(&next(&drawn))];
+    let keys = [
+        (0, first(&trees[0])),
+        (2, next(&next(&first(&trees[0])))),
+        (64, first(&first(&trees[1]))),
+        (129, next(&first(&next(&first(&trees[1]))))),
+        (4096 + 64, first(&next(&first(&first(&trees[2]))))),
+    ];
+    for (seq, key) in keys {
+        let secret = secret.since(seq).unwrap();
+        let mut salts = [0; 64];
+        let mut hasher = blake3::Hasher::new_derive_key(context("version"));
+        hasher.update(&key).finalize_xof().fill(&mut salts);
+        let found = secret.version_salts();
+        assert_eq!([found.input.0, found.effects.0, found.admission.0].concat(), salts[..48]);
+        let refusal = derived("refusal", &[&key[..], &9u64.to_le_bytes()].concat());
+        assert_eq!(secret.refusal_salt(9).0, refusal[..16]);
+    }
+    assert_eq!(Secret::image_salt(&drawn), derived("image", &drawn));
 }
 
 #[test]
@@ -146,6 +187,7 @@ fn section_kinds() {
         SectionKind::Refusal,
         SectionKind::End,
         SectionKind::Packed,
+        SectionKind::Secret,
     ];
     let rows = rows("Section kinds", ["Code", "Kind", "Body"]);
     assert_eq!(rows.len(), known.len());

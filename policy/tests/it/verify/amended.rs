@@ -86,8 +86,7 @@ fn an_amendment_that_does_more_or_something_else_is_refused() {
         let mut records = shop.records[..=2].to_vec();
         let Record::Commit(parts) = &mut records[2] else { panic!("the amendment is a commit") };
         forge(parts);
-        parts.header.input = parts.input.hash();
-        parts.header.effects = parts.effects.hash();
+        parts.rehash();
         parts.header.page_count = parts.pages.len() as u32;
         assert!(shop.verify(&records).is_err(), "{what}");
     };

@@ -14,11 +14,11 @@ use object::input::{Input, Request};
 use object::memory::{Memory, Tree};
 use object::refusal::{Reason, Verdict};
 
-use crate::workshop::{Workshop, lineage, run};
+use crate::workshop::{Workshop, lineage, run, secret};
 
 /// A fork of the newest version of a lineage, with `of` for its header and these effects.
 fn fork(shop: &Workshop, of: &Header, effects: &Effects, late: u64) -> Result<Verifier> {
-    let request = Request::Fork { salt: [1; 16], of: Box::new(of.clone()) };
+    let request = Request::Fork { of: Box::new(of.clone()) };
     let input = Input {
         request,
         time: shop.head.header.time.saturating_add(Duration::from_millis(late)),
@@ -37,14 +37,15 @@ fn fork(shop: &Workshop, of: &Header, effects: &Effects, late: u64) -> Result<Ve
         tracked: shop.definition.policy.tracked(),
     };
     let commit = Commit {
-        header: genesis(&input, &outcome),
+        header: genesis(&input, &outcome, &secret()),
         input: &input.encode(),
         effects: &effects.encode(),
         admission: &Admission::default().encode(),
         globals: Some(&encode_globals(&shop.globals)),
         pages: pages.iter().map(|(index, page)| (*index, &**page)).collect(),
     };
-    Verifier::genesis(Arc::clone(&shop.definition), Arc::clone(shop.image.base()), &commit)
+    let (definition, base) = (Arc::clone(&shop.definition), Arc::clone(shop.image.base()));
+    Verifier::genesis(definition, base, &commit, secret())
 }
 
 #[test]
@@ -99,6 +100,6 @@ fn a_fork_is_a_beginning_and_nothing_else() {
             verifier.clone().refusal(&refusal)
         };
         refused(shop.add(1).request).unwrap();
-        assert!(refused(Request::Fork { salt: [1; 16], of }).is_err());
+        assert!(refused(Request::Fork { of }).is_err());
     });
 }

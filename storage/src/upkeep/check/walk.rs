@@ -10,6 +10,7 @@ use std::ops::ControlFlow;
 
 use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, ObjectId};
 use object::header::{Header, Kind};
+use object::secret::Secret;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -17,7 +18,9 @@ use crate::log::frame::{Frame, damaged, placed};
 use crate::log::segment;
 use crate::log::segment::Tail;
 use crate::read::messages::validate_sending;
+use crate::read::version::{read_secret, validate_secret};
 use crate::record::event::Event;
+use crate::record::link::Link;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::{OutboxMark, OutboxPlace};
 use crate::record::message::{Dead, MessageId, Sent};
@@ -36,8 +39,8 @@ use crate::upkeep::progress::Progress;
 use crate::write::outbox::validate_mark;
 
 /// The bytes that a row takes beside its own: its place in a map, the id there and in other maps,
-/// the first kept version, and the overhead of allocations.
-const ROW_BYTES: usize = 384;
+/// the first kept version, the secret, and the overhead of allocations.
+const ROW_BYTES: usize = 640;
 /// Bytes that the place of a blob takes.
 const BLOB_BYTES: usize = 160;
 /// The bytes that a message takes in memory, with the note of its receiver.
@@ -69,6 +72,8 @@ pub(super) struct Kept {
     staged: BTreeMap<ObjectId, Row>,
     /// The first version that is kept whole, where earlier ones were trimmed.
     pub(super) kept_from: BTreeMap<ObjectId, u64>,
+    /// The secrets of objects, from the version on whose salts were needed last.
+    secrets: HashMap<ObjectId, Secret>,
     /// The places of each blob: more than one when two appends had it at the same time.
     pub(super) blobs: HashMap<BlobHash, Vec<Position>>,
     /// The messages on their way, and those that came to nothing.
@@ -292,7 +297,7 @@ impl<'a> Walk<'a> {
             }
         }
         let record = version.decode(self.at)?;
-        validate_payloads(&record, self.at)?;
+        validate_globals(&record, self.at)?;
         let changes = record.changes()?;
         self.report.version_count += 1;
         if self.has(record.header.object_id()) {
@@ -317,7 +322,8 @@ impl<'a> Walk<'a> {
         let globals = has(record.globals.is_some(), record.notes.globals);
         let is_upgrade = header.kind == Kind::Upgrade;
         let base = record.notes.base.filter(|_| is_upgrade || header.seq == 0);
-        let version = NewVersion { header, hash, changes, base, ledger, globals };
+        let secret = record.notes.secret.as_deref();
+        let version = NewVersion { header, hash, changes, base, secret, ledger, globals };
         let pages_are_known = header.seq >= self.kept_from(id, record);
         let (mut row, expected) = if header.seq == 0 {
             // An import that failed leaves staged records; a later one stages them anew.
@@ -351,12 +357,45 @@ impl<'a> Walk<'a> {
         };
         let part = take_ledger(&mut row, record, pages_are_known, at);
         row.settle(at);
+        let payloads = self.validate_payloads(record, row.first());
+        self.note(payloads);
         // A table behind an upgrade names the base image, and when there is one is not ours to say.
         let is_named = row.upgraded && record.notes.table.is_some();
         let expected = Notes { base: base.or(is_named.then_some(row.base)), ..expected };
         self.put_row(staged, id, row);
         compare_notes(expected, &record.notes, pages_are_known, at)?;
         part
+    }
+
+    /// Checks that the payloads of a version, of the object with this genesis, are those that its
+    /// header names; and in the genesis, that the secret is the object's.
+    fn validate_payloads(&mut self, record: &VersionRecord<'_>, genesis: Link) -> Result<()> {
+        let (header, at) = (&record.header, self.at);
+        if let Some(secret) = record.notes.secret.as_deref() {
+            validate_secret(secret, header, at)?;
+            self.kept.secrets.insert(header.object_id(), secret.clone());
+        }
+        let Some(payloads) = record.payloads else { return Ok(()) };
+        let Some(secret) = self.secret(header.object_id(), header.seq, genesis)? else {
+            return Ok(());
+        };
+        let salts = secret.version_salts();
+        let holds = InputHash::of(salts.input, payloads.input) == header.input
+            && EffectsHash::of(salts.effects, payloads.effects) == header.effects
+            && AdmissionHash::of(salts.admission, payloads.admission) == header.admission;
+        if holds { Ok(()) } else { Err(damaged(at, "the payloads of the header", "others")) }
+    }
+
+    /// Returns the secret of an object from version `seq` on; none where the genesis has another,
+    /// which was found there.
+    fn secret(&mut self, id: ObjectId, seq: u64, genesis: Link) -> Result<Option<&Secret>> {
+        let Some(known) = self.kept.secrets.get_mut(&id) else { return Ok(None) };
+        if known.from() > seq {
+            // An import that failed left records of later versions.
+            *known = read_secret(&self.inner.log, genesis)?;
+        }
+        *known = known.since(seq)?;
+        Ok(Some(known))
     }
 
     /// Returns the first version of an object that is kept whole, as far as a record of it shows.
@@ -390,11 +429,15 @@ impl<'a> Walk<'a> {
         };
         let expected = (row.head().hash, row.refusal_hash(), row.refusal_position());
         let found = (refusal.parent, refusal.previous, previous);
+        let (seq, count, genesis) = (row.seq() + 1, row.refusal_count, row.first());
         row.refuse(&refusal, at);
         if expected != found {
             let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
             self.note(Err(damaged(at, expected, found)));
         }
+        let salt = self.secret(id, seq, genesis).map(|it| it.map(|it| it.refusal_salt(count)));
+        let verified = salt.and_then(|salt| Ok(salt.map_or(Ok(()), |it| refusal.verify(it))?));
+        self.note(verified);
         Ok(())
     }
 
@@ -540,14 +583,11 @@ fn take_ledger(
     }
 }
 
-/// Checks that a commit's payloads are those that its header names.
-fn validate_payloads(record: &VersionRecord<'_>, at: Position) -> Result<()> {
-    let header = &record.header;
-    let holds =
-        record.payloads.is_none_or(|payloads| {
-            InputHash::of(payloads.input) == header.input
-                && EffectsHash::of(payloads.effects) == header.effects
-                && AdmissionHash::of(payloads.admission) == header.admission
-        }) && record.globals.is_none_or(|globals| GlobalsHash::of(globals) == header.globals);
-    if holds { Ok(()) } else { Err(damaged(at, "the payloads of the header", "others")) }
+/// Checks that the globals are those that the header names.
+fn validate_globals(record: &VersionRecord<'_>, at: Position) -> Result<()> {
+    let named = record.header.globals;
+    match record.globals.is_none_or(|globals| GlobalsHash::of(globals) == named) {
+        true => Ok(()),
+        false => Err(damaged(at, "the globals of the header", "others")),
+    }
 }

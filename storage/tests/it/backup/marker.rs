@@ -119,7 +119,7 @@ fn a_backup_that_lost_its_marker_is_restored_and_mended_by_the_next_one() {
 
 #[test]
 fn a_lost_marker_hides_no_other_fault() {
-    let backed = Backed::new(3);
+    let backed = Backed::new(4);
     let to = backed.harmed(|marker| fs::remove_file(marker).unwrap());
     let places = boundaries(&to);
     let (last, before) = (places[places.len() - 1], places[places.len() - 2]);
