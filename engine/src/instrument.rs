@@ -51,6 +51,8 @@ pub struct Instrumented {
     pub schema_text: String,
     /// Address of the state record in memory, a multiple of 4096.
     pub state_address: u32,
+    /// Address of the memory's salt, if the module has a place for it.
+    pub salt_address: Option<u32>,
     /// The address below which memory is dead at rest; 0 when the module promises none.
     pub stack_top: u32,
     /// The memory's declared maximum, in pages of 64 KiB.
@@ -107,6 +109,7 @@ fn pass(
         wasm,
         schema_text: abi.schema_text,
         state_address: abi.state_address,
+        salt_address: abi.salt_address,
         stack_top: abi.stack_top,
         memory_pages_max: abi.memory_pages_max,
         globals,

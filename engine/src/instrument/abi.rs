@@ -8,8 +8,11 @@
 
 use super::error::{ModuleError, ModuleErrorKind};
 use super::limits::Limits;
-use super::names::{FunctionExport, INITIALIZE_EXPORT, RESERVED_PREFIX, SCHEMA_SECTION};
+use super::names::{
+    FunctionExport, INITIALIZE_EXPORT, RESERVED_PREFIX, SALT_EXPORT, SCHEMA_SECTION,
+};
 use super::survey::{Survey, core_type, evaluate_i32};
+use object::input::IMAGE_SALT_BYTES;
 use wasmparser::{
     ConstExpr, DataKind, ElementItems, ElementKind, ExternalKind, Global, TypeRef, ValType,
 };
@@ -23,6 +26,7 @@ const PAGE_BYTES: u32 = object::limits::PAGE_BYTES as u32;
 pub(super) struct Abi {
     pub(super) schema_text: String,
     pub(super) state_address: u32,
+    pub(super) salt_address: Option<u32>,
     pub(super) stack_top: u32,
     pub(super) memory_pages_max: u32,
     pub(super) has_initialize: bool,
@@ -94,6 +98,7 @@ pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleE
     let memory_pages_max = check_memory(survey, limits)?;
     let state_address = check_state(survey, memory_pages_max)?;
     let stack_top = check_stack(survey, state_address)?;
+    let salt_address = check_salt(survey, stack_top)?;
     check_data(survey, stack_top)?;
     let has_initialize = has_initialize(survey);
     let has_cycle = check_function(survey, "cycle", &[], &[])?;
@@ -103,6 +108,7 @@ pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleE
     Ok(Abi {
         schema_text,
         state_address,
+        salt_address,
         stack_top,
         memory_pages_max,
         has_initialize,
@@ -135,6 +141,7 @@ pub(super) fn check_guard(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, M
     Ok(Abi {
         schema_text: String::new(),
         state_address: 0,
+        salt_address: None,
         stack_top: 0,
         memory_pages_max,
         has_initialize: false,
@@ -324,6 +331,35 @@ fn check_state(survey: &Survey<'_>, memory_pages_max: u32) -> Result<u32, Module
         return refuse("an address within the memory's maximum", address.to_string());
     }
     Ok(address)
+}
+
+/// The address of the memory's salt, if the module has a place for it.
+fn check_salt(survey: &Survey<'_>, stack_top: u32) -> Result<Option<u32>, ModuleError> {
+    let refuse = |expected: &str, found: String| {
+        let place = format!("export {SALT_EXPORT}");
+        Err(ModuleError::new(Kind::Export, place, expected, found))
+    };
+    let expected = "an immutable i32 global with a constant initialiser";
+    let Some((kind, index)) = find(survey, SALT_EXPORT) else { return Ok(None) };
+    if kind != ExternalKind::Global {
+        return refuse(expected, "an export that is not a global".into());
+    }
+    let global = &survey.globals[index as usize];
+    if global.ty.mutable {
+        return refuse(expected, "a mutable global".into());
+    }
+    let Some(address) = i32_value(global) else {
+        return refuse(expected, format!("a global of {}", global.ty.content_type));
+    };
+    let bytes = survey.memories.first().map_or(0, |memory| memory.initial << 16);
+    if u64::from(address) + IMAGE_SALT_BYTES as u64 > bytes {
+        return refuse("32 bytes within the initial memory", address.to_string());
+    }
+    if address < stack_top {
+        let expected = format!("an address of at least {stack_top}, the top of the stack");
+        return refuse(&expected, address.to_string());
+    }
+    Ok(Some(address))
 }
 
 /// The address below which memory is dead at rest, or 0 when the module promises none.

@@ -14,6 +14,8 @@ pub const FUEL_EXPORT: &str = "continuant:fuel";
 pub const STACK_EXPORT: &str = "continuant:stack";
 /// The name of the export that toolchains rely on being called once, before anything else.
 pub const INITIALIZE_EXPORT: &str = "_initialize";
+/// The name of the export that says where in memory its salt is.
+pub(super) const SALT_EXPORT: &str = "salt";
 /// The start function's export name.
 pub const START_EXPORT: &str = "continuant:start";
 /// The prefix of the export names of the guest's mutable globals; their ordinal follows.

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use object::hash::{BaseHash, CodeHash, PolicyHash};
 use object::image::BaseImage;
+use object::input::IMAGE_SALT_BYTES;
 use object::limits::{PAGE_BYTES, WASM_PAGE_BYTES};
 use object::memory::Tree;
 use policy::definition::Definition;
@@ -207,6 +208,15 @@ fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
                 "an export that allocates room for the state before the upgrade".to_string();
             return refuse("cabi_realloc", expected, "no such export".to_string());
         }
+    }
+    let state = u64::from(module.state_address);
+    let state_end = state + u64::from(schema.state().layout().size);
+    if let Some(salt) = module.salt_address.map(u64::from)
+        && salt < state_end
+        && salt + IMAGE_SALT_BYTES as u64 > state
+    {
+        let expected = "32 bytes beside the state record".to_string();
+        return refuse("export salt", expected, salt.to_string());
     }
     for method in schema.methods().iter().chain(schema.create()) {
         check(&method.name, (method.core_params(), method.core_results()))?;

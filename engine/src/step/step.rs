@@ -13,8 +13,8 @@ use object::effects::{Admission, Effects, Output, WakeChange};
 use object::hash::{CodeHash, GlobalsHash, MemoryRoot, PolicyHash};
 use object::head::{Head, Outcome};
 use object::image::Image;
-use object::input::{Input, Request};
-use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX};
+use object::input::{IMAGE_SALT_BYTES, Input, Request};
+use object::limits::{EFFECTS_BYTES_MAX, FUEL_MAX, PAGE_BYTES};
 use object::memory::{Memory, Page};
 use object::refusal::{Reason, Verdict};
 use policy::Policy;
@@ -144,7 +144,6 @@ pub(crate) fn run<'s>(
         }
         request => {
             let loaded = instances.load(runnable, image)?;
-            let is_creation = matches!(request, Request::Create { .. });
             let result = match request {
                 Request::Write { fields } => write(definition, image, globals, fields),
                 Request::Amend { policy } => amend(definition, image, globals, policy),
@@ -153,7 +152,8 @@ pub(crate) fn run<'s>(
                     Ok(unchanged(definition, image, globals))
                 }
                 _ => invoked(loaded, subject, input, |loaded| {
-                    if is_creation {
+                    if let Request::Create { salt, .. } = request {
+                        put_salt(loaded, runnable, salt);
                         initialize(loaded, runnable)?;
                     }
                     called(loaded, definition, input)
@@ -182,13 +182,31 @@ fn upgrade<'s>(
     let loaded = instances.load(&runnable, &image)?;
     let from =
         Subject { definition: &definition, runnable: &runnable, image: &image, globals, ..subject };
+    let salt = subject.runnable.code.about().salt_address;
+    let salt = salt.map(|address| salt_at(subject.image, address));
     let result = invoked(loaded, from, input, |loaded| {
+        salt.iter().for_each(|salt| put_salt(loaded, &runnable, salt));
         initialize(loaded, &runnable)?;
         let address = schema::lower_value(&state, taken, &mut Arguments { loaded })?;
         enter(loaded, MIGRATE, &[CoreValue::I32(address)]).map(|_| Vec::new())
     })?;
     let new_code = Some(NewCode { runnable, image });
     Ok((loaded, StepResult { new_code, ..result }))
+}
+
+/// Writes the salt of a memory, if the code has a place for it.
+fn put_salt(loaded: &mut LoadedSlot, runnable: &Runnable, salt: &[u8; IMAGE_SALT_BYTES]) {
+    if let Some(address) = runnable.code.about().salt_address {
+        loaded.write(address, salt).expect("code has room for a salt in its initial memory");
+    }
+}
+
+/// Returns the salt that is at `address` of a memory.
+fn salt_at(image: &Image, address: u32) -> [u8; IMAGE_SALT_BYTES] {
+    std::array::from_fn(|index| {
+        let at = address as usize + index;
+        image.page((at / PAGE_BYTES) as u32)[at % PAGE_BYTES]
+    })
 }
 
 /// Calls the `_initialize` that a toolchain made, if there is one, before anything else of the code

@@ -24,7 +24,7 @@
 //! - `objects`: the objects that the tests run.
 //! - `readers`: the fields that principals may read.
 //! - `rules`: the committed objects that show the kinds of rule, the price and the vault.
-//! - `salts`: of the hashes of payloads, and secrets.
+//! - `salts`: of the hashes of payloads, and of memories.
 //! - `scheduling`: the order of work, closing, and databases without workers.
 //! - `sessions`: sessions that are opened by signatures, used in place of them, and end.
 //! - `steps`: the effects of a call, and none of a refused one.

@@ -7,9 +7,9 @@ use continuant::object::capsule::{Chain, HEAD, SectionKind};
 use continuant::object::refusal::Refusal;
 use continuant::object::secret::Secret;
 use continuant::storage::CapsuleReader;
-use continuant::{Code, ErrorKind, ObjectId, Replay, args, verify_capsule};
+use continuant::{Code, Database, ErrorKind, ObjectId, Replay, Upgrade, args, verify_capsule};
 
-use crate::objects::{Fixture, OPEN, capsule, counter_code};
+use crate::objects::{Fixture, OPEN, capsule, check_anywhere, counter_code, key, module};
 
 type Sections = Vec<(SectionKind, Vec<u8>)>;
 
@@ -120,4 +120,118 @@ fn a_capsule_has_its_objects_secret_and_no_other() {
     let mut changed = whole.clone();
     changed[at].1[last - 20] ^= 1;
     verify(&changed).unwrap_err();
+}
+
+/// A module whose salt is behind its state; `set(n)` sets all that it has.
+fn salted(salt: &str) -> Vec<u8> {
+    module(
+        "record before { n: u64 } record state { n: u64 } set: func(n: u64);
+         migrate: func(before: before);",
+        "",
+        &format!(
+            r#"{salt}
+               (func (export "set") (param i64) (i64.store (i32.const 4096) (local.get 0)))
+               (func (export "migrate") (param i32)
+                 (i64.store (i32.const 4096) (i64.load (local.get 0))))
+               (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32)
+                 (i32.const 32768))"#
+        ),
+    )
+}
+
+const AT_5000: &str = r#"(global (export "salt") i32 (i32.const 5000))"#;
+const AT_8180: &str = r#"(global (export "salt") i32 (i32.const 8180))"#;
+
+/// Everyone may do anything, and the key of secret 1 may upgrade.
+fn upgradable() -> String {
+    let keeper = key(1).public();
+    format!(
+        r#"{OPEN} @id("keeper") permit(principal == Key::"{keeper}",
+            action == Action::"upgrade", resource);"#
+    )
+}
+
+fn salt(db: &Database, id: ObjectId, address: usize) -> [u8; 32] {
+    let memory = db.snapshot(id).unwrap().memory_bytes();
+    *memory[address..].first_chunk().unwrap()
+}
+
+#[test]
+fn a_memory_begins_with_its_salt_and_a_fork_has_the_same() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let create = |salt: &str, secret: u8| {
+        let code = Code::wasm(salted(salt)).unwrap().policy(OPEN).secret([secret; 32]);
+        let id = db.create(code).unwrap();
+        db.call(id, "set", args![7u64]).wait().unwrap();
+        id
+    };
+    let root = |id| db.snapshot(id).unwrap().header().memory_root;
+    let (one, other) = (create(AT_5000, 1), create(AT_5000, 2));
+    assert_eq!(salt(&db, one, 5000), Secret::image_salt(&[1; 32]));
+    assert_eq!(salt(&db, other, 5000), Secret::image_salt(&[2; 32]));
+    assert_ne!(root(one), root(other), "what they hold cannot be guessed");
+    assert_eq!(root(create("", 1)), root(create("", 2)), "it can, without a salt");
+    assert_eq!(salt(&db, create(AT_8180, 3), 8180), Secret::image_salt(&[3; 32]), "over two pages");
+    let fork = db.fork(one, 1, None).unwrap();
+    assert_eq!(salt(&db, fork, 5000), Secret::image_salt(&[1; 32]));
+    assert_eq!(root(fork), root(one));
+    db.verify(fork, Replay::Yes).unwrap();
+    check_anywhere(&fixture, db, one);
+}
+
+#[test]
+fn an_upgrade_takes_the_salt_along_if_both_codes_have_a_place_for_it() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let id = db.create(Code::wasm(salted(AT_5000)).unwrap().policy(upgradable())).unwrap();
+    let first = salt(&db, id, 5000);
+    assert_ne!(first, [0; 32]);
+    let upgrade = |salt: &str| {
+        let to = Upgrade::wasm(salted(salt)).unwrap();
+        db.upgrade(id, &to).signed(&key(1)).wait().unwrap();
+    };
+    upgrade(AT_8180);
+    assert_eq!((salt(&db, id, 8180), salt(&db, id, 4980)), (first, [0; 32]));
+    upgrade("");
+    assert_eq!(salt(&db, id, 8180), [0; 32]);
+    upgrade(AT_5000);
+    assert_eq!(salt(&db, id, 5000), [0; 32], "it is gone");
+    check_anywhere(&fixture, db, id);
+}
+
+#[test]
+fn a_salt_has_room_in_the_initial_memory_beside_the_state() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let create = |salt: &str| db.create(Code::wasm(salted(salt)).unwrap().policy(OPEN));
+    let refused = |salt: &str| create(salt).unwrap_err().to_string();
+    let at = |address: u32| format!(r#"(global (export "salt") i32 (i32.const {address}))"#);
+    let beside = |address: u32| {
+        let error = refused(&at(address));
+        assert!(
+            error.contains("export salt: expected 32 bytes beside the state record"),
+            "{error}"
+        );
+    };
+    [4065, 4096, 4103].into_iter().for_each(beside);
+    for address in [4064, 4104, 65_504] {
+        create(&at(address)).unwrap();
+    }
+    for address in [65_505, 65_536, u32::MAX, u32::MAX - 40] {
+        let error = refused(&at(address));
+        assert!(error.contains("expected 32 bytes within the initial memory"), "{error}");
+    }
+    let global = "expected an immutable i32 global with a constant initialiser, found";
+    for (export, found) in [
+        (r#"(global (export "salt") (mut i32) (i32.const 5000))"#, "a mutable global"),
+        (r#"(global (export "salt") i64 (i64.const 5000))"#, "a global of i64"),
+        (r#"(func (export "salt"))"#, "an export that is not a global"),
+    ] {
+        let error = refused(export);
+        assert!(error.contains(&format!("export salt: {global} {found}")), "{error}");
+    }
+    let stack = r#"(global (export "__stack_pointer") (mut i32) (i32.const 4096))"#;
+    let error = refused(&format!("{stack} {}", at(4000)));
+    assert!(error.contains("an address of at least 4096, the top of the stack"), "{error}");
 }

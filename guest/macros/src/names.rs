@@ -8,7 +8,7 @@ use syn::ext::IdentExt;
 use syn::{Error, Ident, Result};
 
 /// Names that no method of an object can have: the ABI reserves them.
-const RESERVED: [&str; 10] = [
+const RESERVED: [&str; 11] = [
     "advance",
     "write",
     "read",
@@ -17,6 +17,7 @@ const RESERVED: [&str; 10] = [
     "migrate",
     "memory",
     "state",
+    "salt",
     "cabi-realloc",
     "cycle",
 ];
