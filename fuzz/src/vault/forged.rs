@@ -341,7 +341,7 @@ impl Parts {
 
     /// Changes one field of the header.
     fn forge_header(&mut self, rng: &mut StdRng) -> &'static str {
-        let (header, other) = (&mut self.header, rng.random());
+        let (before, header, other) = (self.header.clone(), &mut self.header, rng.random());
         match rng.random_range(0..21) {
             0 => header.seq += 1,
             1 => header.time = header.time.saturating_add(Duration::from_millis(1)),
@@ -374,6 +374,12 @@ impl Parts {
             _ => {
                 (header.parent, header.jump) = (Some(VersionHash(other)), Some(VersionHash(other)))
             }
+        }
+        // Nobody can write a header whose hashes are not those that its numbers say.
+        let chained = [header.object.is_some(), header.parent.is_some(), header.jump.is_some()];
+        if chained != [header.seq > 0; 3] || header.refusals.is_some() != (header.refusal_count > 0)
+        {
+            *header = Header { memory_root: MemoryRoot(other), ..before };
         }
         "a commit with another header"
     }
