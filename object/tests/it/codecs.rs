@@ -413,21 +413,21 @@ fn encodings_are_those_of_format_version_2() {
     }
     expect![[r#"
         version header 6fa9fe2debc4dffbeb76631a0a07a0cc68e0be89fd5ae1b85ffa74e3a98393fe
-        commit         37a1c5e604105246a881ed42fa4387fb73ea245ded3addd1e219c9ed6715b36a
-        input          de103cd0c35f629c8a999e2db8c4d34e6fd11a72b9b383aff3122275f1f97711
-        batched input  5a07c245eac43051e3e7e58b800fff9983874f140ee746be85f99057de6fe7ed
+        commit         9d1deef1a7d30ecfa6f7705ec2486a57fafe7e18a7dc4017905f0e38c9586933
+        input          21e50affca298c16ae1faa35ca27db8cb58591455eba7c355d89007a7b6ee466
+        batched input  0d5af6c89d3bbe63c1ca5d352b3627508d444bfc5fee7f57f0ac2529267d532d
         effects        8b4c3132315a259e75e1372a02c95c724b6365d71c0f5f6c46cffd033d8a6ea3
         admission      e379cfe39fe79e26cb3bee070c00686ab6da7ab6cbed407270bdc2bc87b39f6d
         globals        4fd67a0217603068e06c663459fec88963232fd235be2d269e05ef4f59813163
         amendment      22e94a468e076f9b3f74926725c6451c0bf36e766d96c289fb07ce2b9a3f20fc
         nonces         b5a2d903ef4256ef2bbfa78d3a123b44938374258e5a6e2f2ecdec5723f6880c
         ledger         79b27d372b3a1d0078a05945f15e81ff7f5c692af3ad72c026ad28fd639ec8df
-        session input  0d2c3f9f99c5398f6fb3dc721f0bfc0f1dc07c7e47cef2aa2e1fbb50d050e4b8
+        session input  27f1515a4b1a7c217336c35437454a635c480bd59b76cf650b437aa38dfc22e8
         sessions       96147fc49a294d7c4c088cae9081847ffe474e540db69c6e97a779bc8be2cec9
-        message        390ec6e0f9986fc48f561715c7db594cdd6b14ecd4b793ff4f0e9d72fac456e6
-        upgrade        d40facf59239ddb4868469292a92173acdcee94fbbadd4e70bcd94a1e3c9caa9
+        message        a794a80dc06d80e43e8ff3afeba62e4906ab3b0dba765366ce269d6109f1f443
+        upgrade        2e2499e2285074f7a0a7b62872fa42d45c28c2c6acc7e7c216340df4caf34e54
         fork           9e6308de5d8586e0779298432244ce5710a0ae168be80ff74fecc671f0952a6d
-        refusal        eae3c97235888499d5dc4897fb413153f5845a13b07d324a235460abf7ef67c5
+        refusal        95070109c48cf5db69a5e5351fabbfa6007b7fd1b1fbb234ba1e1afebd247ba8
         secret         b2f86f2223246b070d748e5e5d835ba9c63b0c92c00c21734dc283164cdcdf35
         base image     7867f945638bc3516a7f8b5d0344eac8971d4de5ea4e638d2314348a8100a68c
     "#]]

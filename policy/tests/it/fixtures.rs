@@ -100,7 +100,7 @@ fn the_capsule_of_version_2_verifies() {
         );
         expect![[r#"
             object 5942f718d0c8da9b27acb544271e6de4a7e655f5854289b05636184651a3f611
-            version 5 67af7add8c5b1fae69810a4acadc30178abdd1b0f176ee02151fefe85df4fb61
+            version 5 bf962e71009ab616446faa11a714c6ba14b658083e24a71d40f9b0de7cd31991
             refusals 4
             state {"count":14,
               "locked":true,
@@ -150,7 +150,7 @@ fn the_capsule_of_batches_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object 5942f718d0c8da9b27acb544271e6de4a7e655f5854289b05636184651a3f611
-            version 3 43b26d016c09ef87113c7049832ee68b1d7369ce444960130713937744503caa
+            version 3 6ca4b2b4e250ee9e584de64161cd314b18de7a62bd6087cd910448eb7972edb1
             refusals 1
         "#]]
         .assert_eq(&found);
@@ -169,7 +169,7 @@ fn the_capsule_of_sessions_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object 117862a48d609b09dee0e11513e7d397199802744bec1f2267e572f2ce96e471
-            version 5 cbb61345c1047d1457b12431012ce3d43b602142889277af44b85bccd706c308
+            version 5 fb91a11a4ccbba26575f05c3b1d1c381cdfe92fedab9c8fc9d14035645ad214d
             refusals 5
         "#]]
         .assert_eq(&found);
@@ -188,7 +188,7 @@ fn the_capsule_of_messages_verifies_and_is_made_the_same_today() {
         );
         expect![[r#"
             object 801af6a8648a49b4b5a6051cbcbded739fcc8f412120c3aa97634ce148af537c
-            version 3 f4e5c6720ba7f25b4396aa4f3c45cf275d32ddc509ca9aeeaf28db996e80e2e1
+            version 3 1dbaf09b57473778784c755ccf9eea83967f2235ef90aaa13e9b64c264919b26
             refusals 3
         "#]]
         .assert_eq(&found);
