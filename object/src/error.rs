@@ -233,7 +233,7 @@ mod tests {
     /// Name, damaged, invalid argument.
     type Row = (ErrorKind, &'static str, bool, bool);
 
-    fn table() -> [Row; 10] {
+    fn table() -> [Row; 11] {
         let (what, offset, seq, max, found) = ("x", 0, 0, 0, 0);
         let (path, expected) = (String::new, String::new);
         let text = String::new;
