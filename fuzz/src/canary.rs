@@ -82,7 +82,7 @@ fn find(canary: &Canary, text: &str) -> Result<usize> {
 /// All canaries for which it is not.
 pub fn check(tree: &Path) -> Result<()> {
     let mut problems = String::new();
-    for canary in CANARIES {
+    for canary in CANARIES.iter() {
         let text = fs::read_to_string(tree.join(canary.file));
         let found = text.map_err(anyhow::Error::from).and_then(|text| find(canary, &text));
         if let Err(problem) = found {

@@ -1,6 +1,14 @@
 //! The list of canaries: checks, and for each a replacement that checks nothing.
 
+mod durability;
+
+use std::sync::LazyLock;
+
 use super::Canary;
+
+/// All canaries.
+pub static CANARIES: LazyLock<Vec<Canary>> =
+    LazyLock::new(|| [OBJECTS, durability::DURABILITY].concat());
 
 const fn canary(
     name: &'static str,
@@ -33,8 +41,8 @@ pub(super) const RUNS: &[(&str, u64)] = &[
     ("backup", 9),
 ];
 
-/// All canaries.
-pub const CANARIES: &[Canary] = &[
+/// The canaries of objects: what they are, who may change them, and how they are verified.
+const OBJECTS: &[Canary] = &[
     // Names of objects, their places, and dead letters.
     canary(
         "names that are ids",
@@ -161,7 +169,7 @@ pub const CANARIES: &[Canary] = &[
         "unknown flags of a version's record",
         "log_decode",
         "storage/src/record/version.rs",
-        "if ⟦flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED | HAS_SECRET)⟧ {",
+        "⟦flags > (HAS_TABLE | HAS_BASE | HAS_LEDGER | HAS_GLOBALS | IS_TRIMMED | HAS_SECRET)⟧",
         "false",
     ),
     canary(
@@ -761,248 +769,5 @@ pub const CANARIES: &[Canary] = &[
         "policy/src/cedar/lint/unit.rs",
         "let is_told = ⟦number <= last || number == i64::MAX⟧;",
         "true",
-    ),
-    // Durability.
-    canary(
-        "outputs that are kept for an outbox",
-        "storage_model",
-        "storage/src/upkeep/compaction.rs",
-        "if ⟦!is_sent⟧ || self.unread.contains(&frame.position) {",
-        "false",
-    ),
-    canary(
-        "the jump of a clock",
-        "storage_model",
-        "storage/src/upkeep/compaction.rs",
-        "self.jump = ⟦self.store.jump_to(newest)?⟧;",
-        "None",
-    ),
-    canary(
-        "outboxes on request",
-        "storage_model",
-        "storage/src/write/outbox.rs",
-        "let from = ⟦from.ok_or_else(|| Error::not_found(\"outbox\", name))⟧?;",
-        "Ok::<_, Error>(from.unwrap_or_default())",
-    ),
-    canary(
-        "segments that packs replace",
-        "storage_model",
-        "storage/src/log/segment.rs",
-        "let gone = was_there(⟦self.disk.remove(&path)⟧);",
-        "Ok(())",
-    ),
-    canary(
-        "changes of what is opened for reading",
-        "storage_model",
-        "storage/src/log.rs",
-        "if ⟦self.writes == Writes::Nobody⟧ {",
-        "false",
-    ),
-    canary(
-        "the room of a pack beside the next segment",
-        "faults",
-        "storage/src/log/segment.rs",
-        "file.set_length(⟦bytes⟧)).map_err(failed)",
-        "0",
-    ),
-    canary(
-        "torn ends that are only read",
-        "faults",
-        "storage/src/upkeep/recovery.rs",
-        "if is_torn && ⟦!options.read_only⟧ {",
-        "true",
-    ),
-    canary(
-        "what a store that fails to close says is durable",
-        "faults",
-        "storage/src/store.rs",
-        "match ⟦self.is_durable()⟧ {",
-        "true",
-    ),
-    // Invariants of what is in memory.
-    canary(
-        "pages that were written again",
-        "storage_model",
-        "storage/src/rows/pages.rs",
-        "⟦self.newer.retain(|(page, _)| !has(changes, *page))⟧;",
-        "()",
-    ),
-    canary(
-        "how pages were written",
-        "storage_model",
-        "storage/src/rows/pages.rs",
-        "⟦self.since.retain(|(page, _)| !has(changes, *page))⟧;",
-        "()",
-    ),
-    canary(
-        "outboxes that are removed",
-        "storage_model",
-        "storage/src/rows/heads.rs",
-        "None => ⟦self.outboxes.remove(&name)⟧,",
-        "None",
-    ),
-    // Checks in parts.
-    canary(
-        "the last part of a check",
-        "storage_model",
-        "storage/src/upkeep/check/part.rs",
-        "return ⟦(to < Part::ALL.to)⟧.then_some(part(to, self.width));",
-        "(to + self.width < Part::ALL.to)",
-    ),
-    canary(
-        "what is lost in the parts of a check",
-        "log_decode",
-        "storage/src/upkeep/check/aftermath.rs",
-        "if ⟦!newest.load.is_full()⟧ {",
-        "aftermath.pass_count == 1",
-    ),
-    canary(
-        "what a compaction lets go beside a check",
-        "storage_model",
-        "storage/src/upkeep/check/comparison.rs",
-        "if ⟦newest.head() == row.head()⟧ {",
-        "true",
-    ),
-    canary(
-        "a check that is stopped",
-        "storage_model",
-        "storage/src/upkeep/check/walk.rs",
-        "if ⟦!progress(self.load.read.0, all)⟧ {",
-        "{ progress(self.load.read.0, all); false }",
-    ),
-    canary(
-        "what fails between the passes of a check",
-        "log_decode",
-        "storage/src/upkeep/check/report.rs",
-        "if ⟦is_new(&error, self.damage[..known].iter().map(Damage::error), count)?⟧ {",
-        "false",
-    ),
-    canary(
-        "objects without a state",
-        "backup",
-        "storage/src/upkeep/check/comparison.rs",
-        "objects.get(id).filter(|row| ⟦*from > row.seq()⟧)",
-        "false",
-    ),
-    // Reports of losses.
-    canary(
-        "the log beside its index",
-        "log_decode",
-        "storage/src/upkeep/repair.rs",
-        "if ⟦comparison.is_whole(tail)?⟧ {",
-        "true",
-    ),
-    canary(
-        "the end of a backup",
-        "backup",
-        "storage/src/upkeep/backup/restore.rs",
-        "known.filter(|_| ⟦survey.is_cut⟧ && what.accept_end != Some(end))",
-        "false",
-    ),
-    canary(
-        "what retention takes from a backup",
-        "backup",
-        "storage/src/upkeep/backup/copy.rs",
-        "self.copied.trimmed_count += ⟦self.trimmed_count(number)?⟧;",
-        "0",
-    ),
-    canary(
-        "a backup that ends with a pack",
-        "backup",
-        "storage/src/upkeep/backup/copy.rs",
-        "Segment::Packed(_) => ⟦self.end_of_pack(number, passage.tail())?⟧,",
-        "passage.tail()",
-    ),
-    canary(
-        "a first backup killed before its witness",
-        "backup",
-        "storage/src/disk/directory.rs",
-        "exists(disk, &witness)? || ⟦exists(disk, &temporary(&witness))?⟧)",
-        "false",
-    ),
-    canary(
-        "a restore without the marker",
-        "backup",
-        "storage/src/disk/directory.rs",
-        "let Some(id) = ⟦id(path.join(LOG))?⟧ else { return Err(fault) };",
-        "None",
-    ),
-    canary(
-        "a marker that is made again and said to be unfinished",
-        "backup",
-        "storage/src/disk/directory.rs",
-        "let (marker, mended) = (path.join(MARKER), ⟦path.join(MENDED)⟧);",
-        "path.join(MARKER)",
-    ),
-    canary(
-        "a backup killed before its names",
-        "backup",
-        "storage/src/upkeep/backup/staged.rs",
-        "Ok(⟦is_whole⟧.then_some((segments, witness)))",
-        "false",
-    ),
-    canary(
-        "a witness of segments that are not durable",
-        "backup",
-        "storage/src/upkeep/backup/copy.rs",
-        "⟦sync_directory(&**self.target.disk(), &self.target.log())?⟧;",
-        "()",
-    ),
-    canary(
-        "names before the witness is durable",
-        "backup",
-        "storage/src/upkeep/backup/staged.rs",
-        "⟦sync_directory(&**target.disk(), target.path())?⟧;",
-        "()",
-    ),
-    canary(
-        "frames that no witness has",
-        "backup",
-        "storage/src/upkeep/backup/restore.rs",
-        "&& ⟦wanted.beyond > 0⟧",
-        "false",
-    ),
-    canary(
-        "states that retention dropped",
-        "backup",
-        "storage/src/upkeep/backup/states.rs",
-        "if ⟦known.is_missing(*id, log)?⟧ {",
-        "false",
-    ),
-    canary(
-        "what a backup builds on",
-        "backup",
-        "storage/src/upkeep/backup/copy.rs",
-        "⟦self.verify(number)?⟧;",
-        "()",
-    ),
-    // Invariants in memory.
-    canary(
-        "the word of mail that was taken",
-        "messages",
-        "engine/src/run/mailbox.rs",
-        "mail.has_word &= ⟦!letter.as_ref().is_some_and(L::is_word_of_mail)⟧;",
-        "true",
-    ),
-    canary(
-        "wakes that are not due",
-        "database_model",
-        "engine/src/run/timer.rs",
-        "if ⟦wakes.first()? > now⟧ {",
-        "false",
-    ),
-    canary(
-        "what residents weighed before",
-        "database_model",
-        "engine/src/run/residents.rs",
-        "self.residency.weigh(⟦before⟧, after);",
-        "0",
-    ),
-    canary(
-        "memory that a refused step left",
-        "admission_soundness",
-        "engine/src/step/slots.rs",
-        "dirty.iter().for_each(|&index| ⟦copy_in(memory, &self.image, index)⟧);",
-        "()",
     ),
 ];
