@@ -230,7 +230,7 @@ fn a_call_with_a_forged_outcome_is_refused() {
     check(
         CALL,
         |parts| parts.header.memory_bytes = 3 * PAGE_BYTES as u64,
-        expect!["commit: at offset 4807 expected ascending pages below 3, found 5"],
+        expect!["commit: at offset 4808 expected ascending pages below 3, found 5"],
     );
     check(
         CALL,
