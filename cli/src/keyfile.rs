@@ -35,6 +35,7 @@ const FILE_BYTES_MAX: usize = 4096;
 const FOREIGN_BYTES_MAX: usize = 16 << 10;
 /// Bits of a mode by which others than the owner may do something.
 const OTHERS: u32 = 0o077;
+
 /// Makes a new key and writes it to `path`.
 pub(crate) fn create(path: &Path) -> Result<SigningKey> {
     let key = SigningKey::from_secret(&*random()?);

@@ -44,6 +44,9 @@ enum Role {
 /// The function that a guard exports.
 const ADMIT_EXPORT: &str = "admit";
 
+/// The form of an address that a module exports.
+const CONSTANT_ADDRESS: &str = "an immutable i32 global with a constant initialiser";
+
 /// A function that the host offers to guests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum HostFunction {
@@ -307,22 +310,10 @@ fn check_memory(survey: &Survey<'_>, limits: &Limits) -> Result<u32, ModuleError
 }
 
 fn check_state(survey: &Survey<'_>, memory_pages_max: u32) -> Result<u32, ModuleError> {
-    let refuse = |expected: &str, found: String| {
-        Err(ModuleError::new(Kind::Export, "export state", expected, found))
-    };
-    let expected = "an immutable i32 global with a constant initialiser";
-    let Some((kind, index)) = find(survey, "state") else {
-        return refuse(&format!("{expected} (link with --export=state)"), "none".into());
-    };
-    if kind != ExternalKind::Global {
-        return refuse(expected, "an export that is not a global".into());
-    }
-    let global = &survey.globals[index as usize];
-    if global.ty.mutable {
-        return refuse(expected, "a mutable global".into());
-    }
-    let Some(address) = i32_value(global) else {
-        return refuse(expected, format!("a global of {}", global.ty.content_type));
+    let refuse = |expected: &str, found: String| refuse_address("state", expected, found);
+    let Some(address) = exported_address(survey, "state")? else {
+        let expected = format!("{CONSTANT_ADDRESS} (link with --export=state)");
+        return refuse(&expected, "none".into());
     };
     if !address.is_multiple_of(PAGE_BYTES) {
         return refuse("a multiple of 4096 (align the record to it)", address.to_string());
@@ -335,22 +326,8 @@ fn check_state(survey: &Survey<'_>, memory_pages_max: u32) -> Result<u32, Module
 
 /// The address of the memory's salt, if the module has a place for it.
 fn check_salt(survey: &Survey<'_>, stack_top: u32) -> Result<Option<u32>, ModuleError> {
-    let refuse = |expected: &str, found: String| {
-        let place = format!("export {SALT_EXPORT}");
-        Err(ModuleError::new(Kind::Export, place, expected, found))
-    };
-    let expected = "an immutable i32 global with a constant initialiser";
-    let Some((kind, index)) = find(survey, SALT_EXPORT) else { return Ok(None) };
-    if kind != ExternalKind::Global {
-        return refuse(expected, "an export that is not a global".into());
-    }
-    let global = &survey.globals[index as usize];
-    if global.ty.mutable {
-        return refuse(expected, "a mutable global".into());
-    }
-    let Some(address) = i32_value(global) else {
-        return refuse(expected, format!("a global of {}", global.ty.content_type));
-    };
+    let refuse = |expected: &str, found: String| refuse_address(SALT_EXPORT, expected, found);
+    let Some(address) = exported_address(survey, SALT_EXPORT)? else { return Ok(None) };
     let bytes = survey.memories.first().map_or(0, |memory| memory.initial << 16);
     if u64::from(address) + IMAGE_SALT_BYTES as u64 > bytes {
         return refuse("32 bytes within the initial memory", address.to_string());
@@ -360,6 +337,27 @@ fn check_salt(survey: &Survey<'_>, stack_top: u32) -> Result<Option<u32>, Module
         return refuse(&expected, address.to_string());
     }
     Ok(Some(address))
+}
+
+/// The address that an immutable global exports, if the module has an export of this name.
+fn exported_address(survey: &Survey<'_>, name: &str) -> Result<Option<u32>, ModuleError> {
+    let refuse = |found: String| refuse_address(name, CONSTANT_ADDRESS, found);
+    let Some((kind, index)) = find(survey, name) else { return Ok(None) };
+    if kind != ExternalKind::Global {
+        return refuse("an export that is not a global".into());
+    }
+    let global = &survey.globals[index as usize];
+    if global.ty.mutable {
+        return refuse("a mutable global".into());
+    }
+    let Some(address) = i32_value(global) else {
+        return refuse(format!("a global of {}", global.ty.content_type));
+    };
+    Ok(Some(address))
+}
+
+fn refuse_address<T>(name: &str, expected: &str, found: String) -> Result<T, ModuleError> {
+    Err(ModuleError::new(Kind::Export, format!("export {name}"), expected, found))
 }
 
 /// The address below which memory is dead at rest, or 0 when the module promises none.

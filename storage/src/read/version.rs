@@ -293,11 +293,15 @@ pub(crate) fn commits(frame: &Frame) -> impl Iterator<Item = Result<StoredCommit
 /// The version that `link` names.
 pub(crate) fn read_commit(frames: &impl Frames, link: Link) -> Result<StoredCommit> {
     let frame = frames.frame(link.position)?;
+    StoredCommit::read(&frame, version_in(&frame, link)?)
+}
+
+/// Finds the version that `link` names in its frame, which may hold many: it is not decoded yet.
+fn version_in(frame: &Frame, link: Link) -> Result<VersionBytes<'_>> {
     for record in records(&frame.body) {
         let Record::Version(version) = record? else { continue };
-        // A frame may hold many: only the one that is asked for is decoded whole.
         if VersionHash::of(version.header_bytes()) == link.hash {
-            return StoredCommit::read(&frame, version);
+            return Ok(version);
         }
     }
     Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
@@ -331,21 +335,15 @@ pub(crate) fn read_hop(frames: &impl Frames, link: Link) -> Result<Hop> {
 }
 
 fn find_hop(frame: &Frame, link: Link) -> Result<Hop> {
-    for record in records(&frame.body) {
-        let Record::Version(version) = record? else { continue };
-        let bytes = version.header_bytes();
-        if VersionHash::of(bytes) == link.hash {
-            let header = Header::decode(bytes)?;
-            let (parent, jump) = version.parent_and_jump(frame.position)?;
-            return Ok(Hop {
-                seq: header.seq,
-                time: header.time,
-                parent: header.parent.map(|hash| Link { hash, position: parent }),
-                jump: header.jump.map(|hash| Link { hash, position: jump }),
-            });
-        }
-    }
-    Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+    let version = version_in(frame, link)?;
+    let header = Header::decode(version.header_bytes())?;
+    let (parent, jump) = version.parent_and_jump(frame.position)?;
+    Ok(Hop {
+        seq: header.seq,
+        time: header.time,
+        parent: header.parent.map(|hash| Link { hash, position: parent }),
+        jump: header.jump.map(|hash| Link { hash, position: jump }),
+    })
 }
 
 /// Reads the secret of the object whose genesis `link` names. The hash verifies the header, and the
@@ -356,17 +354,12 @@ pub(crate) fn read_secret(frames: &impl Frames, link: Link) -> Result<Secret> {
 }
 
 fn find_secret(frame: &Frame, link: Link) -> Result<Secret> {
-    for record in records(&frame.body) {
-        let Record::Version(version) = record? else { continue };
-        if VersionHash::of(version.header_bytes()) == link.hash {
-            let VersionRecord { header, notes, .. } = version.decode(frame.position)?;
-            let missing = || damaged(link.position, "the secret of an object", "none");
-            let secret = *notes.secret.ok_or_else(missing)?;
-            validate_secret(&secret, &header, link.position)?;
-            return Ok(secret);
-        }
-    }
-    Err(damaged(link.position, format!("version {}", link.hash), "a frame without it"))
+    let version = version_in(frame, link)?;
+    let VersionRecord { header, notes, .. } = version.decode(frame.position)?;
+    let secret =
+        notes.secret.ok_or_else(|| damaged(link.position, "the secret of an object", "none"))?;
+    validate_secret(&secret, &header, link.position)?;
+    Ok(*secret)
 }
 
 /// Checks that a secret, which stands at `place`, is that of the object with this genesis.
