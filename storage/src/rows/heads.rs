@@ -175,7 +175,7 @@ impl Heads {
             self.recent.large_bytes = large;
         } else {
             // They are rather read again than kept.
-            (row.pages, row.ledgers) = (None, None);
+            row.evict();
             self.recent.large_bytes -= large_before;
         }
         let indexed_wake = match replaced {
@@ -213,7 +213,7 @@ impl Heads {
             }
         };
         let row = Arc::make_mut(row);
-        (row.pages, row.ledgers) = (None, None);
+        row.evict();
         Some(row)
     }
 

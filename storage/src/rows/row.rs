@@ -68,6 +68,18 @@ impl Row {
         size_of::<Row>() + size_of_val(self.spine.links()) + name + pages + ledgers
     }
 
+    /// Evicts what only the log has: the places of the pages, and the ledgers.
+    pub(crate) fn evict(&mut self) {
+        (self.pages, self.ledgers) = (None, None);
+    }
+
+    /// Returns the row as the index has it.
+    pub(crate) fn indexed(&self) -> Row {
+        let mut row = self.clone();
+        row.evict();
+        row
+    }
+
     /// The newest version's seq.
     pub(crate) fn seq(&self) -> u64 {
         self.spine.head().expect("a row has a version").0

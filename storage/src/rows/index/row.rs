@@ -135,7 +135,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
 fn is_read_back(id: ObjectId, closed: &[u8], row: &Row) -> bool {
     decode(id, closed).is_some_and(|(mut read, _)| {
         Parts::of(row).put_into(&mut read);
-        read == Row { pages: None, ledgers: None, ..row.clone() }
+        read == row.indexed()
     })
 }
 

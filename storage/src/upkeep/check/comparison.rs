@@ -133,9 +133,8 @@ impl<'a> Comparison<'a> {
                 Some(row) => Ok(Some(Row::clone(row))),
                 None => self.index.row(*id),
             };
-            let alone = |row: &Row| Row { pages: None, ledgers: None, ..row.clone() };
             match row {
-                Ok(Some(row)) if alone(&row) == alone(logged) => {}
+                Ok(Some(row)) if row.indexed() == logged.indexed() => {}
                 Ok(_) => report.find(index_differs(format!("the row of {id}"))),
                 Err(error) => report.find(error.of(*id)),
             }
