@@ -3,21 +3,28 @@
 //!
 //! This module does not know an object's fields or methods.
 //!
-//! Invariant: an object's state record is at an address that is a multiple of 4096; its buffers
-//! come behind it, so that a small object is one page.
+//! Invariant: an object's state record is at an address that is a multiple of 4096; its salt and
+//! its buffers come behind it, so that a small object is one page.
 
 use core::cell::UnsafeCell;
+use core::mem::offset_of;
 use core::{ptr, slice};
 
 pub use crate::bytes::Buffer;
 use crate::host::trap;
 pub use crate::texts::{Room, list as texts};
 
-/// An object: its state record, and its buffers behind it.
+/// Bytes of the salt of an object's memory.
+const SALT_BYTES: usize = 32;
+
+/// An object: its state record, its salt behind it, and its buffers behind that.
 #[derive(Debug)]
 #[repr(C, align(4096))]
 pub struct Object<S, B> {
     state: UnsafeCell<S>,
+    /// A salt that the host writes when the object is made, so that no root of the memory can be
+    /// guessed.
+    salt: UnsafeCell<[u8; SALT_BYTES]>,
     behind: UnsafeCell<B>,
 }
 
@@ -28,7 +35,13 @@ unsafe impl<S, B> Sync for Object<S, B> {}
 impl<S, B> Object<S, B> {
     /// Returns an object in its initial state.
     pub const fn new(state: S, behind: B) -> Object<S, B> {
-        Object { state: UnsafeCell::new(state), behind: UnsafeCell::new(behind) }
+        let salt = UnsafeCell::new([0; SALT_BYTES]);
+        Object { state: UnsafeCell::new(state), salt, behind: UnsafeCell::new(behind) }
+    }
+
+    /// Returns how far behind the start of an object its salt is, as the module's section says it.
+    pub const fn salt() -> [u8; 4] {
+        (offset_of!(Object<S, B>, salt) as u32).to_le_bytes()
     }
 
     /// Runs a call of the host.

@@ -9,7 +9,7 @@
 use super::error::{ModuleError, ModuleErrorKind};
 use super::limits::Limits;
 use super::names::{
-    FunctionExport, INITIALIZE_EXPORT, RESERVED_PREFIX, SALT_EXPORT, SCHEMA_SECTION,
+    FunctionExport, INITIALIZE_EXPORT, RESERVED_PREFIX, SALT_EXPORT, SALT_SECTION, SCHEMA_SECTION,
 };
 use super::survey::{Survey, core_type, evaluate_i32};
 use object::input::IMAGE_SALT_BYTES;
@@ -101,7 +101,7 @@ pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleE
     let memory_pages_max = check_memory(survey, limits)?;
     let state_address = check_state(survey, memory_pages_max)?;
     let stack_top = check_stack(survey, state_address)?;
-    let salt_address = check_salt(survey, stack_top)?;
+    let salt_address = check_salt(survey, state_address, stack_top)?;
     check_data(survey, stack_top)?;
     let has_initialize = has_initialize(survey);
     let has_cycle = check_function(survey, "cycle", &[], &[])?;
@@ -123,10 +123,13 @@ pub(super) fn check(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleE
 /// Checks a survey against the ABI of guards. A guard needs no start function and no memory from an
 /// earlier answer, so that nothing of it can fail before it is asked.
 pub(super) fn check_guard(survey: &Survey<'_>, limits: &Limits) -> Result<Abi, ModuleError> {
-    if let Some((offset, _)) = survey.schemas.first() {
-        let place = format!("custom section {SCHEMA_SECTION}");
-        let (expected, found) = ("a guard, which has no schema", "the code of an object");
-        return Err(ModuleError::new(Kind::Section, place, expected, found).at(*offset));
+    let sections = [(SCHEMA_SECTION, &survey.schemas), (SALT_SECTION, &survey.salts)];
+    for (name, found) in sections {
+        if let Some((offset, _)) = found.first() {
+            let place = format!("custom section {name}");
+            let (expected, found) = ("a guard, which has no such section", "the code of an object");
+            return Err(ModuleError::new(Kind::Section, place, expected, found).at(*offset));
+        }
     }
     check_imports(survey, Role::Guard)?;
     check_export_names(survey)?;
@@ -325,18 +328,51 @@ fn check_state(survey: &Survey<'_>, memory_pages_max: u32) -> Result<u32, Module
 }
 
 /// The address of the memory's salt, if the module has a place for it.
-fn check_salt(survey: &Survey<'_>, stack_top: u32) -> Result<Option<u32>, ModuleError> {
-    let refuse = |expected: &str, found: String| refuse_address(SALT_EXPORT, expected, found);
-    let Some(address) = exported_address(survey, SALT_EXPORT)? else { return Ok(None) };
+fn check_salt(
+    survey: &Survey<'_>,
+    state_address: u32,
+    stack_top: u32,
+) -> Result<Option<u32>, ModuleError> {
+    let exported = exported_address(survey, SALT_EXPORT)?;
+    let (place, address) = match (exported, salt_offset(survey)?) {
+        (None, None) => return Ok(None),
+        (Some(address), None) => (format!("export {SALT_EXPORT}"), u64::from(address)),
+        (None, Some(offset)) => {
+            (format!("custom section {SALT_SECTION}"), u64::from(state_address) + u64::from(offset))
+        }
+        (Some(_), Some(_)) => {
+            let (place, found) = (format!("custom section {SALT_SECTION}"), "both");
+            let expected = format!("it or the export {SALT_EXPORT}");
+            return Err(ModuleError::new(Kind::Section, place, expected, found));
+        }
+    };
+    let refuse = |expected: &str| {
+        Err(ModuleError::new(Kind::Export, place.clone(), expected, address.to_string()))
+    };
     let bytes = survey.memories.first().map_or(0, |memory| memory.initial << 16);
-    if u64::from(address) + IMAGE_SALT_BYTES as u64 > bytes {
-        return refuse("32 bytes within the initial memory", address.to_string());
+    if address + IMAGE_SALT_BYTES as u64 > bytes {
+        return refuse("32 bytes within the initial memory");
     }
-    if address < stack_top {
-        let expected = format!("an address of at least {stack_top}, the top of the stack");
-        return refuse(&expected, address.to_string());
+    if address < u64::from(stack_top) {
+        return refuse(&format!("an address of at least {stack_top}, the top of the stack"));
     }
-    Ok(Some(address))
+    Ok(Some(u32::try_from(address).expect("a memory has no more bytes than 32 bits can name")))
+}
+
+/// How far behind the start of the state the salt is, if a section says it.
+fn salt_offset(survey: &Survey<'_>) -> Result<Option<u32>, ModuleError> {
+    let refuse = |offset: u64, expected: &str, found: String| {
+        let place = format!("custom section {SALT_SECTION}");
+        Err(ModuleError::new(Kind::Section, place, expected, found).at(offset))
+    };
+    match *survey.salts.as_slice() {
+        [] => Ok(None),
+        [(offset, bytes)] => match bytes.try_into() {
+            Ok(bytes) => Ok(Some(u32::from_le_bytes(bytes))),
+            Err(_) => refuse(offset, "4 bytes", format!("{} bytes", bytes.len())),
+        },
+        [_, (offset, _), ..] => refuse(offset, "one such section", "another one".into()),
+    }
 }
 
 /// The address that an immutable global exports, if the module has an export of this name.

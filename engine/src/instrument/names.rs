@@ -4,6 +4,8 @@ use schema::CoreType;
 
 /// The custom section that holds the schema's WIT text.
 pub(super) const SCHEMA_SECTION: &str = "continuant:schema";
+/// The custom section that says how far behind the state the memory's salt is.
+pub(super) const SALT_SECTION: &str = "continuant:salt";
 /// The prefix of the names of exports that the pass adds.
 pub(super) const RESERVED_PREFIX: &str = "continuant:";
 /// The card memory's export name.

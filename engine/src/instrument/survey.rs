@@ -10,7 +10,7 @@ use super::cost;
 use super::error::{ModuleError, ModuleErrorKind};
 use super::feature::{self, Feature};
 use super::limits::Limits;
-use super::names::SCHEMA_SECTION;
+use super::names::{SALT_SECTION, SCHEMA_SECTION};
 use schema::CoreType;
 use std::collections::BTreeSet;
 use wasmparser::{
@@ -43,6 +43,8 @@ pub(super) struct Survey<'a> {
     pub(super) bodies: Vec<Body<'a>>,
     /// Contents of the schema sections with their byte offset.
     pub(super) schemas: Vec<(u64, &'a [u8])>,
+    /// Sections with the place of a salt, each with its offset.
+    pub(super) salts: Vec<(u64, &'a [u8])>,
 }
 
 /// A function's body and its measures from validation.
@@ -149,8 +151,11 @@ impl<'a> Survey<'a> {
     fn keep_custom(&mut self, section: &CustomSectionReader<'a>) -> Result<(), ModuleError> {
         if section.name() == SCHEMA_SECTION {
             self.schemas.push((section.data_offset(), section.data()));
+        } else if section.name() == SALT_SECTION {
+            self.salts.push((section.data_offset(), section.data()));
         } else if section.name().starts_with("continuant") {
-            let expected = format!("{SCHEMA_SECTION}, the only section of that prefix");
+            let expected =
+                format!("{SCHEMA_SECTION} or {SALT_SECTION}, the only sections of that prefix");
             let error = ModuleError::new(
                 ModuleErrorKind::Section,
                 "custom section",

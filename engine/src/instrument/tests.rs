@@ -570,7 +570,7 @@ fn the_schema_must_be_there_once_as_text() {
                 expected UTF-8 text,
                 found other bytes
             Section: custom section at byte 95:
-                expected continuant:schema, the only section of that prefix,
+                expected continuant:schema or continuant:salt, the only sections of that prefix,
                 found continuant:policy
         "#]],
     );
@@ -701,10 +701,10 @@ fn a_guard_asks_and_answers_and_does_nothing_else() {
         &modules,
         expect![[r#"
             Section: custom section continuant:schema at byte 90:
-                expected a guard, which has no schema,
+                expected a guard, which has no such section,
                 found the code of an object
             Section: custom section continuant:schema at byte 73:
-                expected a guard, which has no schema,
+                expected a guard, which has no such section,
                 found the code of an object
             Import: import continuant.now at byte 22:
                 expected value of continuant,

@@ -216,7 +216,7 @@ fn check_exports(definition: &Definition, module: &Instrumented) -> Result<()> {
         && salt + IMAGE_SALT_BYTES as u64 > state
     {
         let expected = "32 bytes beside the state record".to_string();
-        return refuse("export salt", expected, salt.to_string());
+        return refuse("salt", expected, salt.to_string());
     }
     for method in schema.methods().iter().chain(schema.create()) {
         check(&method.name, (method.core_params(), method.core_results()))?;

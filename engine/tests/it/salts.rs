@@ -200,6 +200,37 @@ fn an_upgrade_takes_the_salt_along_if_both_codes_have_a_place_for_it() {
     check_anywhere(&fixture, db, id);
 }
 
+/// A section that says where the salt is, in the text of a module.
+fn section(bytes: &[u8]) -> String {
+    let escaped: String = bytes.iter().map(|byte| format!("\\{byte:02x}")).collect();
+    format!(r#"(@custom "continuant:salt" "{escaped}")"#)
+}
+
+#[test]
+fn a_section_says_where_the_salt_is_from_the_state_on() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let create = |salt: &str| {
+        db.create(Code::wasm(salted(salt)).unwrap().policy(OPEN).secret([1; 32]))
+    };
+    let id = create(&section(&904_u32.to_le_bytes())).unwrap();
+    assert_eq!(salt(&db, id, 5000), Secret::image_salt(&[1; 32]), "the state is at 4096");
+    let refused = |salt: &str| create(salt).unwrap_err().to_string();
+    let one = section(&904_u32.to_le_bytes());
+    for (salt, expected) in [
+        (section(&[136, 3]), "expected 4 bytes, found 2 bytes"),
+        (section(&[]), "expected 4 bytes, found 0 bytes"),
+        (format!("{one}{one}"), "expected one such section, found another one"),
+        (format!("{one}{AT_5000}"), "expected it or the export salt, found both"),
+        (section(&61_409_u32.to_le_bytes()), "within the initial memory, found 65505"),
+        (section(&u32::MAX.to_le_bytes()), "within the initial memory, found 4294971391"),
+        (section(&0_u32.to_le_bytes()), "expected 32 bytes beside the state record, found 4096"),
+    ] {
+        let error = refused(&salt);
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
 #[test]
 fn a_salt_has_room_in_the_initial_memory_beside_the_state() {
     let fixture = Fixture::new();
@@ -210,7 +241,7 @@ fn a_salt_has_room_in_the_initial_memory_beside_the_state() {
     let beside = |address: u32| {
         let error = refused(&at(address));
         assert!(
-            error.contains("export salt: expected 32 bytes beside the state record"),
+            error.contains("salt: expected 32 bytes beside the state record"),
             "{error}"
         );
     };

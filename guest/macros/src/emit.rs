@@ -110,6 +110,9 @@ fn exports(model: &Model) -> TokenStream {
             #[unsafe(link_section = "continuant:schema")]
             static __SCHEMA: [u8; WIT.len()] = ::continuant_guest::object::bytes(WIT);
 
+            #[unsafe(link_section = "continuant:salt")]
+            static __SALT: [u8; 4] = ::continuant_guest::object::Object::<State, __Behind>::salt();
+
             #(#methods)*
             #cycle
             #migrate
