@@ -359,7 +359,7 @@ fn check_salt(
     Ok(Some(u32::try_from(address).expect("a memory has no more bytes than 32 bits can name")))
 }
 
-/// How far behind the start of the state the salt is, if a section says it.
+/// Returns the offset of the salt from the start of the state, if a section says it.
 fn salt_offset(survey: &Survey<'_>) -> Result<Option<u32>, ModuleError> {
     let refuse = |offset: u64, expected: &str, found: String| {
         let place = format!("custom section {SALT_SECTION}");
