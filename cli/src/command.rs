@@ -17,6 +17,7 @@ mod demo;
 mod diff;
 mod dry_run;
 mod dump;
+mod evidence;
 mod explain;
 mod export;
 mod fork;
@@ -83,6 +84,7 @@ pub(crate) enum Command {
     Verify(verify::Verify),
     Export(export::Export),
     Import(import::Import),
+    Evidence(evidence::Evidence),
     Check(check::Check),
     Fuzz(fuzz::Fuzz),
     Retain(retain::Retain),
@@ -132,6 +134,7 @@ pub(crate) fn run(
         Command::Verify(verify) => verify.run(target, printer),
         Command::Export(export) => export.run(target, printer),
         Command::Import(import) => import.run(target, printer),
+        Command::Evidence(evidence) => evidence.run(target, printer),
         Command::Check(check) => check.run(target, printer),
         Command::Fuzz(fuzz) => fuzz.run(printer),
         Command::Retain(retain) => retain.run(target, printer),

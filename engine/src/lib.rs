@@ -218,6 +218,7 @@ pub use stack::STACK_BYTES;
 
 pub use object::credential::{Credential, PublicKey, SigningKey};
 pub use object::effects::{Admission, Effects, Output};
+pub use object::evidence::{TreeHash, TreeHead};
 pub use object::hash::{CodeHash, ObjectId, PolicyHash, SessionId, VersionHash};
 pub use object::header::{Header, Kind};
 pub use object::input::{Input, Request};

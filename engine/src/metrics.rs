@@ -122,6 +122,9 @@ pub struct Metrics {
     pub ahead: Duration,
     /// The bytes of the log that the index does not cover yet: opening would read them again.
     pub unindexed_bytes: u64,
+    /// Leaves of the evidence tree: one for each version and each refusal on record here, and for
+    /// each import one or two.
+    pub evidence_leaves: u64,
 
     /// The durations of admitted steps, from their credentials to the verdict.
     pub step: Histogram,
@@ -256,6 +259,8 @@ impl Metrics {
         gauge("wakes_overdue", "", overdue, &mut self.wakes_overdue);
         let behind = "Bytes at the end of the log that the index does not cover yet.";
         gauge("unindexed_bytes", "bytes", behind, &mut self.unindexed_bytes);
+        let leaves = "Leaves of the evidence tree: versions and refusals on record here.";
+        gauge("evidence_leaves", "", leaves, &mut self.evidence_leaves);
         let help = "How far the newest version is ahead of this host's clock.";
         let ahead = Name { name: "ahead_seconds", unit: "seconds", help };
         each(ahead, Figure::Age(&mut self.ahead));

@@ -162,7 +162,7 @@ impl Work {
         while must("reading a capsule", reader.next())?.is_some() {}
         let seal = reader.seal().ok_or("a capsule that was read has a seal")?;
         let mut state = self.last().clone();
-        state.model.apply(&draft);
+        state.model.import(author.head.id, &draft);
         state.authors.push(author);
         self.enter(state);
         Ok(Step::Import(Box::new(Capsule { bytes, head, seal })))

@@ -16,6 +16,7 @@ pub mod credential;
 mod diagnostic;
 pub mod effects;
 mod error;
+pub mod evidence;
 pub mod hash;
 pub mod head;
 pub mod header;

@@ -111,7 +111,7 @@ impl Reason {
         index.expect("every reason is in the list") as u8
     }
 
-    fn from_code(code: u8) -> Option<Reason> {
+    pub(crate) fn from_code(code: u8) -> Option<Reason> {
         REASONS.get(usize::from(code)).copied()
     }
 

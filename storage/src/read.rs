@@ -3,6 +3,7 @@
 //! It changes nothing.
 
 pub(crate) mod adoption;
+pub(crate) mod evidence;
 pub(crate) mod excerpt;
 pub(crate) mod export;
 pub(crate) mod ledger;

@@ -6,6 +6,7 @@
 //! found.
 
 pub(crate) mod event;
+pub(crate) mod leaf;
 pub(crate) mod link;
 pub(crate) mod loss;
 pub(crate) mod mark;
@@ -19,13 +20,15 @@ pub(crate) mod version;
 
 use object::codec::{Reader, Write};
 use object::commit::Commit;
-use object::hash::{BaseHash, CodeHash, HASH_BYTES, ObjectId, PolicyHash, RefusalHash};
+use object::hash::{
+    BaseHash, CodeHash, HASH_BYTES, ObjectId, PolicyHash, RefusalHash, VersionHash,
+};
 use object::refusal::Refusal;
 
 use crate::error::position::Position;
 use crate::error::{Error, Result};
 use crate::record::event::Event;
-use crate::record::link::RefusalLink;
+use crate::record::link::{Link, RefusalLink};
 use crate::record::page::PageChange;
 use crate::record::place::{PutPosition, position, position_in};
 use crate::record::version::{LedgerPart, Left, Notes, Staged, VersionBytes, VersionRecord};
@@ -133,8 +136,9 @@ impl BlobHash {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Adoption {
     pub(crate) object: ObjectId,
-    /// The newest version.
-    pub(crate) head: Position,
+    /// The newest version, and its seq.
+    pub(crate) seq: u64,
+    pub(crate) head: Link,
     pub(crate) refusal_count: u64,
     /// The last refusal, if there is one.
     pub(crate) refusal: Option<RefusalLink>,
@@ -195,13 +199,13 @@ impl Body {
         self.0.extend_from_slice(bytes);
     }
 
-    pub(crate) fn refusal(&mut self, staged: Staged, previous: Position, refusal: &Refusal) {
+    pub(crate) fn refusal(&mut self, staged: Staged, notes: RefusalNotes, refusal: &Refusal) {
         let tag = match staged {
             Staged::Yes => STAGED_REFUSAL,
             Staged::No => REFUSAL,
         };
         self.record(tag, |to| {
-            to.put_position(previous);
+            to.put_position(notes.previous).put_varint(notes.number);
             to.put(&refusal.encode());
         });
     }
@@ -214,11 +218,12 @@ impl Body {
     }
 
     pub(crate) fn adoption(&mut self, adoption: Adoption) {
-        assert_ne!(adoption.head, Position::NONE, "an object has a newest version");
+        assert_ne!(adoption.head.position, Position::NONE, "an object has a newest version");
         let is_refused = adoption.refusal.is_some();
         assert_eq!(is_refused, adoption.refusal_count > 0, "the last refusal is one that counts");
         self.record(ADOPTION, |to| {
-            to.put(&adoption.object.0).put_position(adoption.head);
+            to.put(&adoption.object.0).put_varint(adoption.seq);
+            to.put(&adoption.head.hash.0).put_position(adoption.head.position);
             to.put_varint(adoption.refusal_count);
             if let Some(link) = adoption.refusal {
                 to.put(&link.hash.0).put_position(link.position);
@@ -234,11 +239,21 @@ fn version_tag(staged: Staged) -> u8 {
     }
 }
 
-/// A refusal's record: the position of the one before, and the refusal.
-pub(crate) fn decode_refusal(content: &[u8], frame: Position) -> Result<(Position, Refusal)> {
+/// The notes beside a refusal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct RefusalNotes {
+    /// The place of the refusal before.
+    pub(crate) previous: Position,
+    /// The number of the object's refusals before.
+    pub(crate) number: u64,
+}
+
+/// Reads a refusal's record: the notes, and the refusal.
+pub(crate) fn decode_refusal(content: &[u8], frame: Position) -> Result<(RefusalNotes, Refusal)> {
     let mut reader = Reader::new("refusal record", content);
-    let previous = position_in(&mut reader, frame)?;
-    Ok((previous, Refusal::decode(reader.bytes(reader.left())?)?))
+    let (previous, number) = (position_in(&mut reader, frame)?, reader.varint()?);
+    let notes = RefusalNotes { previous, number };
+    Ok((notes, Refusal::decode(reader.bytes(reader.left())?)?))
 }
 
 /// The records of a body, in order.
@@ -274,7 +289,8 @@ fn adoption(mut fields: Reader<'_>) -> Result<Adoption> {
         Position::NONE => Err(Error::from(fields.fail(0, "the place of a record", "none"))),
         place => Ok(place),
     };
-    let (object, head) = (ObjectId(fields.array()?), place(&mut fields)?);
+    let (object, seq) = (ObjectId(fields.array()?), fields.varint()?);
+    let head = Link { hash: VersionHash(fields.array()?), position: place(&mut fields)? };
     let refusal_count = fields.varint()?;
     let refusal = match refusal_count {
         0 => None,
@@ -283,7 +299,7 @@ fn adoption(mut fields: Reader<'_>) -> Result<Adoption> {
         }
     };
     fields.end()?;
-    Ok(Adoption { object, head, refusal_count, refusal })
+    Ok(Adoption { object, seq, head, refusal_count, refusal })
 }
 
 fn record<'a>(reader: &mut Reader<'a>) -> Result<Record<'a>> {
@@ -323,10 +339,11 @@ mod tests {
 
     #[test]
     fn an_adoption_has_the_last_refusal_exactly_when_one_counts() {
-        let (object, head) = (ObjectId([1; 32]), Position::new(2, 96));
+        let object = ObjectId([1; 32]);
+        let head = Link { hash: VersionHash([2; 32]), position: Position::new(2, 96) };
         let refusal = RefusalLink { hash: RefusalHash([0; 32]), position: Position::new(3, 96) };
         for (refusal_count, refusal) in [(0, None), (1, Some(refusal)), (300, Some(refusal))] {
-            let adoption = Adoption { object, head, refusal_count, refusal };
+            let adoption = Adoption { object, seq: 300, head, refusal_count, refusal };
             let mut body = Body::default();
             body.adoption(adoption);
             let content = &body.0[HEAD_BYTES..];
@@ -342,7 +359,7 @@ mod tests {
     fn an_adoption_names_frames_before_its_own() {
         let content = |head: Position, refusal: Position| {
             let mut content = Vec::new();
-            content.put(&[1; 32]).put_position(head).put_varint(1);
+            content.put(&[1; 32]).put_varint(7).put(&[2; 32]).put_position(head).put_varint(1);
             content.put(&[2; 32]).put_position(refusal);
             content
         };

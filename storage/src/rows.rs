@@ -2,6 +2,7 @@
 //!
 //! This module does not know how frames are written.
 
+pub(crate) mod evidence;
 pub(crate) mod heads;
 pub(crate) mod index;
 pub(crate) mod info;

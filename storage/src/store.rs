@@ -24,6 +24,7 @@ use crate::log::frame::{Frames, damaged};
 use crate::options::Options;
 use crate::record::loss::RecordedLoss;
 use crate::record::{BlobHash, Record, records};
+use crate::rows::evidence::Evidence;
 use crate::rows::heads::{Heads, PAGES_KEPT_MAX};
 use crate::rows::index::{Index, Reading};
 use crate::rows::ledgers::Ledgers;
@@ -77,6 +78,7 @@ pub(crate) struct Inner {
     /// Invariant: frames of an open store are pushed to the log under this lock, by `write/push.rs`
     /// alone, which changes the rows as the frame says: so rows and log agree.
     pub(crate) heads: Mutex<Heads, rank::Heads>,
+    pub(crate) evidence: Mutex<Evidence, rank::Evidence>,
     row_cache: Mutex<RowCache, rank::RowCache>,
     /// The end that the index covers; locked while the index is written.
     covered: Mutex<Option<Position>, rank::Covered>,
@@ -98,6 +100,7 @@ pub(crate) struct Opened {
     pub(crate) index: Index,
     pub(crate) options: Options,
     pub(crate) heads: Heads,
+    pub(crate) evidence: Evidence,
     /// The end that the index covers.
     pub(crate) covered: Option<Position>,
     /// Bytes of log behind it.
@@ -117,7 +120,8 @@ enum Request {
 impl Store {
     /// Starts an opened store, with threads of its own, or without.
     pub(crate) fn start(opened: Opened, threads: bool) -> Result<Store> {
-        let Opened { log, index, options, heads, covered, tail_bytes, directory } = opened;
+        let Opened { log, index, options, heads, evidence, covered, tail_bytes, directory } =
+            opened;
         let is_durable = covered.is_none_or(|covered| covered <= log.durable());
         assert!(is_durable, "the index covers only what is durable");
         if cfg!(debug_assertions) {
@@ -128,6 +132,7 @@ impl Store {
             index,
             options,
             heads: Mutex::new(heads),
+            evidence: Mutex::new(evidence),
             row_cache: Mutex::default(),
             covered: Mutex::new(covered),
             tail_bytes: AtomicU64::new(tail_bytes),
@@ -388,6 +393,7 @@ impl Inner {
         }
         let mut covered = self.covered.lock();
         self.log.health()?;
+        let mut evidence = self.evidence.lock();
         let mut heads = self.heads.lock();
         let tail = self.log.tail();
         let is_written = *covered == Some(tail.end) && heads.is_written();
@@ -395,12 +401,19 @@ impl Inner {
             return Ok(());
         }
         let (generation, let_go) = heads.begin_flush();
+        let leaves = heads.take_leaves();
         self.tail_bytes.store(0, Ordering::Relaxed);
         drop(heads);
         drop(let_go);
+        evidence.take(leaves);
+        evidence.seal(tail.end);
+        drop(evidence);
         self.log.wait_durable(tail.end)?;
-        self.index.write(&generation, tail).inspect_err(|error| self.log.poison(error))?;
+        let sealed = self.evidence.lock().sealed();
+        let written = self.index.write(&generation, tail, Some(&sealed));
+        written.inspect_err(|error| self.log.poison(error))?;
         self.heads.lock().end_flush();
+        self.evidence.lock().end_flush();
         assert!(self.log.durable() >= tail.end, "the index covers what is durable");
         assert!(covered.is_none_or(|before| before <= tail.end), "the index covers more and more");
         *covered = Some(tail.end);
@@ -437,6 +450,7 @@ impl Inner {
     /// Asserts what always holds of what is in memory.
     fn check_invariants(&self) {
         let covered = *self.covered.lock();
+        self.evidence.lock().check_invariants();
         self.heads.lock().check_invariants();
         self.log.check_invariants();
         let is_durable = covered.is_none_or(|covered| covered <= self.log.durable());

@@ -8,6 +8,7 @@ use continuant::storage::{
 use continuant::{Ahead, Clock};
 use serde_json::{Value as Json, json};
 
+use super::evidence;
 use crate::failure::{Failure, Result};
 use crate::printer::Printer;
 use crate::table::grouped;
@@ -150,6 +151,7 @@ fn document(report: &Report, ahead: Option<Ahead>, repaired: Option<&Repaired>) 
         "objects": report.object_count,
         "versions": report.version_count,
         "refusals": report.refusal_count,
+        "evidence": report.evidence.map(evidence::document),
         "doubtful_names": report.doubtful_names.iter().map(doubtful).collect::<Vec<_>>(),
         "ahead": ahead.map(|ahead| json!({
             "objects": ahead.object_count,
@@ -284,6 +286,7 @@ fn print(
         ("frames", grouped(report.frame_count)),
         ("bytes", grouped(report.bytes)),
     ]);
+    pairs.extend(report.evidence.into_iter().flat_map(evidence::pairs));
     let passes = Some(grouped(report.pass_count)).filter(|_| report.pass_count > 1);
     pairs.extend(passes.map(|count| ("passes", count)));
     pairs.extend(report.losses.iter().map(|loss| ("lost before", loss_line(loss))));

@@ -343,6 +343,26 @@ fn an_object_is_moved_there_and_back() {
 }
 
 #[test]
+fn the_evidence_tree_is_the_same_from_the_index_and_from_the_log() {
+    let terminal = Terminal::with_visits();
+    let json = |line: &str| -> Json {
+        serde_json::from_str(&terminal.run(&format!("--json {line}")).done()).unwrap()
+    };
+    let before = json("evidence");
+    terminal.run("call visits increment 1").done();
+    let (shown, checked) = (json("evidence"), json("check"));
+    assert_eq!(checked["evidence"], shown);
+    assert_eq!(shown["leaves"], before["leaves"].as_u64().unwrap() + 1);
+    let root = shown["root"].as_str().unwrap();
+    assert!(root.len() == 64 && before["root"] != root, "{shown}");
+    for line in ["evidence", "check"] {
+        assert!(terminal.run(line).done().contains(root), "{line}");
+    }
+    terminal.run("check --repair").done();
+    assert_eq!(json("evidence"), shown);
+}
+
+#[test]
 fn a_fork_is_made_without_a_wake() {
     let terminal = Terminal::with_visits();
     let lines = [

@@ -145,6 +145,7 @@ fn upkeep() -> Vec<Vec<&'static str>> {
         vec!["export", NAME, "c\u{1b}\nFORGED"],
         vec!["import", "c\u{1b}\nFORGED"],
         vec!["import", HOSTILE, "--db", "other"],
+        vec!["evidence"],
         vec!["check"],
         vec!["fuzz", "object.wasm", HOSTILE, "--steps", "200", policy[0], policy[1]],
         vec!["fuzz", "object.wasm", "--steps", "9", policy[0], policy[1], "--invariant", HOSTILE],

@@ -83,7 +83,7 @@ fn a_command_waits_until_the_other_process_has_ended() {
 }
 
 /// Commands that read, of the object `visits`.
-const READING: [&str; 23] = [
+const READING: [&str; 24] = [
     "list",
     "show visits",
     "get visits count",
@@ -104,6 +104,7 @@ const READING: [&str; 23] = [
     "retain visits",
     "verify visits --replay",
     "verify --all",
+    "evidence",
     "check",
     "export visits visits.continuant --force",
     "list --json",

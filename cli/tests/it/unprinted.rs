@@ -180,6 +180,7 @@ const READING: &[&str] = &[
     "fuzz object.wasm --policy policy.cedar --steps 50",
     "dead-letters",
     "outbox",
+    "evidence",
     "check",
     "retain",
     "completions bash",

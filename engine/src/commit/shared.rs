@@ -132,6 +132,7 @@ impl Shared {
             wakes_overdue: self.library.overdue.len() as u64,
             ahead: self.residents.newest_time().saturating_duration_since(self.options.clock.now()),
             unindexed_bytes: self.library.store.unindexed_bytes(),
+            evidence_leaves: self.library.store.leaf_count(),
             ..counted
         }
     }

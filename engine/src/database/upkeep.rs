@@ -1,9 +1,11 @@
-//! Upkeep of a database in use: the amount of history that is kept, compaction, backups.
+//! Upkeep of a database in use: the check and the evidence of what it has, the amount of history
+//! that is kept, compaction, backups.
 //!
 //! This module passes requests on to the store, and holds no rule.
 
 use std::path::Path;
 
+use object::evidence::TreeHead;
 use object::hash::ObjectId;
 use storage::{Ages, Backup, BackupReport, Compacted, GoesOn, RecordedLoss, Retention};
 
@@ -13,6 +15,16 @@ use crate::error::ErrorKind;
 use crate::error::Result;
 
 impl Database {
+    /// Returns the size and the root of the evidence tree: a Merkle tree in the form of RFC 6962
+    /// over every version and every refusal that is durable, in the order in which they were put on
+    /// record.
+    ///
+    /// *Blocks* while it hashes what was put on record since it was asked for last, or since the
+    /// index was written.
+    pub fn evidence(&self) -> TreeHead {
+        self.shared.library.store.evidence()
+    }
+
     /// Walks the whole store and reports all damage; calls `progress` with the bytes done, and the
     /// total; it may stop the check ([`GoesOn`](storage::GoesOn)).
     ///

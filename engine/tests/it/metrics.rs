@@ -192,8 +192,13 @@ fn the_log_is_told_of_as_the_store_has_it() {
     assert!((1..=6).contains(&metrics.log_groups) && metrics.log_syncs >= metrics.log_groups);
     assert!(metrics.log_bytes > 6 * 480, "each has a header: {}", metrics.log_bytes);
     assert!(metrics.unindexed_bytes > 0 && metrics.unindexed_bytes < metrics.log_bytes);
+    assert_eq!((metrics.evidence_leaves, db.evidence().size), (6, 6));
+    let evidence = db.evidence();
     db.close().unwrap();
-    let metrics = fixture.open().metrics();
+    let db = fixture.open();
+    assert_eq!(db.evidence(), evidence);
+    let metrics = db.metrics();
+    assert_eq!(metrics.evidence_leaves, 6);
     assert_eq!((metrics.log_frames, metrics.unindexed_bytes), (0, 0), "closing wrote the index");
 }
 

@@ -494,7 +494,7 @@ impl Run<'_> {
         let report = must("checking", found.check(|_, _| {}))?;
         hold(format!("it is sound: {:?}", report.damage), report.is_sound())?;
         match self.trims {
-            true => Ok(()),
+            true => self.states[state].leaves.compare(found),
             false => compare::heads(found, &self.states[state]),
         }
     }

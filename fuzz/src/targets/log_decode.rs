@@ -287,7 +287,13 @@ impl Database {
         let accepted = AcceptedLoss { token: lost.token, time: Time::from_millis(rng.random()) };
         must("accepting it", patient().repair(path, Some(accepted), |_, _| {}))?;
         let store = must("opening", patient().existing(true).open(path))?;
-        has(&store, &self.models[kept], rng)?;
+        let mut model = self.models[kept].clone();
+        let segments = frames::read(path)?;
+        let last = *frames::find(&segments).last().ok_or("the loss is in a frame")?;
+        let body = &segments[last.segment][last.offset..][frames::FRAME_HEADER_BYTES..last.length];
+        let (_, at) = frames::records(body).next().ok_or("a frame has a record")?;
+        model.leaves.lose(&body[at..]);
+        has(&store, &model, rng)?;
         let losses: Vec<_> = store.losses().iter().map(|it| (it.loss, it.time)).collect();
         equal("the losses on record", &vec![(lost.loss, accepted.time)], &losses)?;
         goes_on(store, path, rng)

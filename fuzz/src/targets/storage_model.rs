@@ -8,6 +8,7 @@
 
 mod busy;
 pub(crate) mod compare;
+pub(crate) mod leaves;
 pub(crate) mod model;
 mod unsound;
 
@@ -309,8 +310,10 @@ impl Run {
         self.copies += 1;
         let path = self.directory.path().join(self.copies.to_string());
         let copied = copy(&self.path, &path);
+        // The tree has only durable leaves.
+        let compared = self.model.leaves.compare(self.store());
         drop((release, held));
-        copied?;
+        copied.and(compared)?;
         self.authors = before;
         let options = options(&mut self.rng);
         self.open(path, options)?;
@@ -515,7 +518,7 @@ impl Run {
         must("coming back", self.store().import(&bytes[..], &author.head, seal))?;
         // Outputs made abroad were given abroad.
         let outputs = self.model.outputs.clone();
-        self.model.apply(went_on);
+        self.model.import(id, went_on);
         self.model.outputs = outputs;
         self.authors[index] = author;
         let found = must("the info", self.store().info(id))?.ok_or("it is here")?;

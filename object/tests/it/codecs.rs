@@ -4,6 +4,7 @@ use expect_test::expect;
 use object::commit::Commit;
 use object::credential::{Credential, Proof, SessionKey, SigningKey};
 use object::effects::{Admission, Effects, decode_globals, encode_globals};
+use object::evidence::Leaf;
 use object::hash::ObjectId;
 use object::header::{HEADER_BYTES, Header};
 use object::image::BaseImage;
@@ -26,7 +27,7 @@ struct Codec {
     again: fn(&[u8]) -> Result<Vec<u8>, Error>,
 }
 
-const CODECS: [Codec; 18] = [
+const CODECS: [Codec; 19] = [
     Codec {
         name: "version header",
         sample: |source| samples::header(source).encode().to_vec(),
@@ -115,6 +116,11 @@ const CODECS: [Codec; 18] = [
         name: "secret",
         sample: |source| samples::secret(source).encode(),
         again: |bytes| Ok(Secret::decode(bytes)?.encode()),
+    },
+    Codec {
+        name: "leaf",
+        sample: |source| samples::leaf(source).encode().to_vec(),
+        again: |bytes| Ok(Leaf::decode(bytes)?.encode().to_vec()),
     },
     Codec {
         name: "base image",
@@ -429,6 +435,7 @@ fn encodings_are_those_of_format_version_2() {
         fork           9e6308de5d8586e0779298432244ce5710a0ae168be80ff74fecc671f0952a6d
         refusal        95070109c48cf5db69a5e5351fabbfa6007b7fd1b1fbb234ba1e1afebd247ba8
         secret         b2f86f2223246b070d748e5e5d835ba9c63b0c92c00c21734dc283164cdcdf35
+        leaf           2d3709c98041356aeb96adc063d998401948f618848a9711cd757d71ea3d54fe
         base image     7867f945638bc3516a7f8b5d0344eac8971d4de5ea4e638d2314348a8100a68c
     "#]]
     .assert_eq(&table);

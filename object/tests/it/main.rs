@@ -1,6 +1,7 @@
 //! The public API of the crate, as a caller sees it.
 //!
 //! - `codecs`: every encoding there and back, flipped, cut and extended; the committed hashes.
+//! - `evidence`: the tree, against a definition that is written down twice and published roots.
 //! - `image`: the changes that a step may make to an image.
 //! - `ledger`: ledgers and their changes, against a model.
 //! - `lineage`: proofs of ancestry, honest and forged.
@@ -16,6 +17,7 @@
 extern crate continuant_object as object;
 
 mod codecs;
+mod evidence;
 mod image;
 mod ledger;
 mod lineage;

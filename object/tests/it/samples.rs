@@ -7,6 +7,7 @@ use std::sync::Arc;
 use object::commit::Commit;
 use object::credential::{Batch, Credential, Proof, PublicKey, SessionKey, Signature};
 use object::effects::{Admission, Effects, Output, WakeChange};
+use object::evidence::Leaf;
 use object::hash::*;
 use object::header::{Header, Kind};
 use object::image::BaseImage;
@@ -311,6 +312,23 @@ pub(crate) fn refusal(source: &mut Source) -> Refusal {
         refused: RefusedHash(array(source)),
         input: input(source).encode(),
         verdict,
+    }
+}
+
+/// Returns a leaf of the evidence tree, of any entry.
+pub(crate) fn leaf(source: &mut Source) -> Leaf {
+    let (object, number, hash) = (ObjectId(array(source)), number(source), array(source));
+    let (version, refusal) = (VersionHash(hash), RefusalHash(hash));
+    let kind = Kind::ALL[source.below(9)];
+    match source.below(5) {
+        0 => Leaf::Version { object, seq: number, kind, hash: version },
+        1 => {
+            let reason = REASONS[source.below(23)];
+            Leaf::Refusal { object, number, reason, hash: refusal }
+        }
+        2 => Leaf::AdoptedVersion { object, seq: number, hash: version },
+        3 => Leaf::AdoptedRefusal { object, number, hash: refusal },
+        _ => Leaf::Loss { end: number, check: hash },
     }
 }
 

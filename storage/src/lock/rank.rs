@@ -12,6 +12,8 @@ crate::ranks! {
     Indexer = 100, "the indexer";
     /// The index is written.
     Covered = 106, "the writing of the index";
+    /// The evidence tree.
+    Evidence = 107, "the evidence tree";
     /// Rows that the index does not have; frames are pushed under it.
     Heads = 108, "the heads";
     /// The handle of the committer's thread; closing waits for it.

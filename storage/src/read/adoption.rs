@@ -15,8 +15,13 @@ use crate::rows::row::Row;
 
 /// Builds the row of an object whose staged records are its lineage, from the log's notes alone.
 pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
-    let frame = frames.frame(adoption.head)?;
+    let frame = frames.frame(adoption.head.position)?;
     let head = last_commit(&frame, adoption.object, u64::MAX, |_| true)?;
+    if (head.header().seq, head.hash()) != (adoption.seq, adoption.head.hash) {
+        let expected = format!("version {} as {}", adoption.seq, adoption.head.hash);
+        let found = format!("version {} as {}", head.header().seq, head.hash());
+        return Err(damaged(adoption.head.position, expected, found));
+    }
     let mut links = vec![(head.header().seq, link(&head))];
     let mut at = head.clone();
     while at.header().seq > 0 {

@@ -410,9 +410,9 @@ pub(crate) fn read_refusal(frames: &impl Frames, link: RefusalLink) -> Result<St
     let frame = frames.frame(link.position)?;
     for record in records(&frame.body) {
         let Record::Refusal(_, content) = record? else { continue };
-        let (previous, refusal) = decode_refusal(content, link.position)?;
+        let (notes, refusal) = decode_refusal(content, link.position)?;
         if refusal.hash() == link.hash {
-            return Ok(StoredRefusal { previous, refusal });
+            return Ok(StoredRefusal { previous: notes.previous, refusal });
         }
     }
     Err(damaged(link.position, format!("refusal {}", link.hash), "a frame without it"))

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use object::evidence::Leaf;
 use object::hash::{CodeHash, ObjectId};
 use object::time::Time;
 
@@ -25,6 +26,7 @@ use crate::record::loss::RecordedLoss;
 use crate::record::mark::{OutboxMark, OutboxPlace};
 use crate::record::message::{Dead, MessageId, Sent};
 use crate::record::retention::Retention;
+use crate::rows::evidence::Leaves;
 use crate::rows::ledgers::Ledgers;
 use crate::rows::messages::Messages;
 use crate::rows::pages::PageTable;
@@ -68,6 +70,8 @@ const OLDER_MAX: usize = 4;
 #[derive(Debug)]
 pub(crate) struct Heads {
     recent: Generation,
+    /// The leaves of the evidence tree that were pushed since they were taken.
+    leaves: Leaves,
     /// All that are on their way: those that the index has too.
     messages: BTreeMap<MessageId, Sent>,
     /// All outboxes.
@@ -94,14 +98,23 @@ impl Heads {
         outboxes: BTreeMap<String, OutboxPlace>,
         older_rows_max: usize,
     ) -> Heads {
-        let (recent, older, is_flushing, epoch) = Default::default();
-        let losses = Vec::new();
-        Heads { recent, messages, outboxes, losses, older, older_rows_max, is_flushing, epoch }
+        let (recent, leaves, losses, older, is_flushing, epoch) = Default::default();
+        Heads {
+            recent,
+            leaves,
+            messages,
+            outboxes,
+            losses,
+            older,
+            older_rows_max,
+            is_flushing,
+            epoch,
+        }
     }
 
-    /// The rows, with the losses that the index has.
-    pub(crate) fn with_losses(self, losses: Vec<RecordedLoss>) -> Heads {
-        Heads { losses, ..self }
+    /// The rows, with the losses that the index has, and behind as many leaves.
+    pub(crate) fn behind(self, losses: Vec<RecordedLoss>, leaf_count: u64) -> Heads {
+        Heads { losses, leaves: Leaves::behind(leaf_count), ..self }
     }
 
     /// The losses on record, oldest first.
@@ -122,9 +135,25 @@ impl Heads {
         rows.is_empty() && no_keys && messages.is_empty() && no_rules
     }
 
-    /// Rows in the generation that is next to be written.
+    /// Rows in the generation that is next to be written, or leaves if they are more.
     pub(crate) fn recent_count(&self) -> usize {
-        self.recent.rows.len()
+        self.recent.rows.len().max(self.leaves.count())
+    }
+
+    /// Adds the next leaf of the evidence tree, whose record is in the frame at `frame`.
+    pub(crate) fn push_leaf(&mut self, frame: Position, leaf: Leaf) {
+        self.leaves.push(frame, leaf);
+    }
+
+    /// The number of leaves of the evidence tree.
+    pub(crate) fn leaf_count(&self) -> u64 {
+        self.leaves.end()
+    }
+
+    /// Takes the leaves that were pushed since they were taken last.
+    pub(crate) fn take_leaves(&mut self) -> Leaves {
+        let behind = Leaves::behind(self.leaves.end());
+        std::mem::replace(&mut self.leaves, behind)
     }
 
     /// The row of an object, when it is in memory.

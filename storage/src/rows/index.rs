@@ -39,6 +39,7 @@ use crate::record::loss::RecordedLoss;
 use crate::record::mark::OutboxPlace;
 use crate::record::message::{Dead, MessageId, Sent};
 use crate::record::retention::Retention;
+use crate::rows::evidence::{Sealed, SubtreeKey, SubtreeRow, Tree};
 use crate::rows::heads::Generation;
 use crate::rows::index::backend::{Backend, Failure};
 use crate::rows::index::row::{Parts, PartsAt, PartsKey};
@@ -64,13 +65,19 @@ const MESSAGES: Table = Table::new("messages");
 const DEAD_LETTERS: Table = Table::new("dead letters");
 /// Name to the place of an outbox.
 const OUTBOXES: Table = Table::new("outboxes");
+/// Level and index, big endian, of each whole subtree of the evidence tree, mapped to its hash and,
+/// at level 1, the place of its first leaf.
+const SUBTREES: Table = Table::new("subtrees");
 /// The end of the log that the index covers.
 const META: Table = Table::new("meta");
 const COVERED: &[u8] = b"covered";
 const RETENTION: &[u8] = b"retention";
 const LOSSES: &[u8] = b"losses";
+const TREE: &[u8] = b"tree";
+const TABLES: [Table; 10] =
+    [OBJECTS, PARTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, OUTBOXES, SUBTREES, META];
 /// The layout of rows and tables; an index of another is rebuilt.
-const LAYOUT: u32 = 1;
+const LAYOUT: u32 = 2;
 
 /// An open index.
 #[derive(Debug)]
@@ -178,12 +185,19 @@ impl Index {
         Ok(Reading { transaction, index: self, last_parts: Cell::default() })
     }
 
-    /// Writes a generation of rows, with the end of the log that it covers, in one transaction.
-    pub(crate) fn write(&self, generation: &Generation, covers: Tail) -> Result<()> {
+    /// Writes a generation of rows, with the end of the log that it covers, in one transaction; and
+    /// the evidence tree of that end, if it is another.
+    pub(crate) fn write(
+        &self,
+        generation: &Generation,
+        covers: Tail,
+        evidence: Option<&Sealed>,
+    ) -> Result<()> {
         self.guard(|| {
             let mut transaction = self.database().begin_write()?;
             transaction.set_two_phase_commit(true);
             put(&transaction, generation, covers)?;
+            evidence.map_or(Ok(()), |evidence| put_evidence(&transaction, evidence))?;
             Ok(transaction.commit()?)
         })?;
         self.health()
@@ -376,6 +390,22 @@ fn decode_parts(key: &[u8], value: &[u8]) -> Option<Parts> {
     Parts::decode(row::open(key, value)?)
 }
 
+fn put_evidence(transaction: &WriteTransaction, evidence: &Sealed) -> Result<(), redb::Error> {
+    let mut subtrees = transaction.open_table(SUBTREES)?;
+    for (key, row) in &evidence.rows {
+        let key = subtree_key(*key);
+        subtrees.insert(&key[..], &row::close(&key, row.encode())[..])?;
+    }
+    let value = evidence.tree.encode();
+    debug_assert_eq!(
+        Tree::decode(&value).as_ref(),
+        Some(&evidence.tree),
+        "what is written is read"
+    );
+    transaction.open_table(META)?.insert(TREE, &row::close(TREE, value)[..])?;
+    Ok(())
+}
+
 fn put_messages(transaction: &WriteTransaction, messages: &Messages) -> Result<(), redb::Error> {
     let mut table = transaction.open_table(MESSAGES)?;
     for (id, sent) in &messages.changed {
@@ -417,7 +447,7 @@ fn fill(file: &Arc<dyn DiskFile>, path: &Path) -> Result<()> {
         let database = Database::builder().create_with_backend(backend)?;
         let mut transaction = database.begin_write()?;
         transaction.set_two_phase_commit(true);
-        for table in [OBJECTS, PARTS, NAMES, WAKES, BLOBS, MESSAGES, DEAD_LETTERS, OUTBOXES, META] {
+        for table in TABLES {
             transaction.open_table(table)?;
         }
         Ok(transaction.commit()?)
@@ -537,6 +567,24 @@ impl Reading<'_> {
         let losses =
             self.get(META, LOSSES, |value| RecordedLoss::read_placed(row::open(LOSSES, value)?))?;
         Ok(losses.unwrap_or_default())
+    }
+
+    /// The evidence tree of the frames that the index covers.
+    pub(crate) fn tree(&self) -> Result<Tree> {
+        let found = self.get(META, TREE, |value| Tree::decode(row::open(TREE, value)?))?;
+        found.ok_or_else(|| self.damaged("there is no evidence tree"))
+    }
+
+    /// A whole subtree that the evidence tree has.
+    pub(crate) fn required_subtree(&self, key: SubtreeKey) -> Result<SubtreeRow> {
+        let missing = || self.damaged("a subtree of the evidence tree is missing");
+        self.subtree(key)?.ok_or_else(missing)
+    }
+
+    /// A whole subtree of the evidence tree.
+    pub(crate) fn subtree(&self, key: SubtreeKey) -> Result<Option<SubtreeRow>> {
+        let bytes = subtree_key(key);
+        self.get(SUBTREES, &bytes, |value| SubtreeRow::decode(key.0, row::open(&bytes, value)?))
     }
 
     pub(crate) fn row(&self, id: ObjectId) -> Result<Option<Row>> {
@@ -696,6 +744,18 @@ impl Reading<'_> {
         self.page(BLOBS, after, limit, position)
     }
 
+    /// Returns the keys of at most `limit` whole subtrees, level by level, behind `after`.
+    pub(crate) fn subtrees_after(
+        &self,
+        after: Option<&[u8]>,
+        limit: usize,
+    ) -> Result<Page<SubtreeKey>> {
+        self.page(SUBTREES, after, limit, |key, _| {
+            let (level, index) = key.split_first()?;
+            Some((*level, u64::from_be_bytes(index.try_into().ok()?)))
+        })
+    }
+
     /// Returns at most `limit` rows of a table behind `after`, whether or not they match their
     /// checks.
     fn page<T>(
@@ -710,6 +770,12 @@ impl Reading<'_> {
             Some((key.to_vec(), decode(key, value)))
         })
     }
+}
+
+fn subtree_key((level, index): SubtreeKey) -> [u8; 9] {
+    let mut key = [level; 9];
+    key[1..].copy_from_slice(&index.to_be_bytes());
+    key
 }
 
 fn wake(key: &[u8], value: &[u8]) -> Option<(Time, ObjectId)> {
@@ -823,7 +889,7 @@ mod tests {
             generation.rows.insert(id, Entry { row: Arc::new(row), indexed_wake: None });
         }
         let covers = Tail { end: Position(1), last: Position(1), check: [0; 32] };
-        index.write(&generation, covers).expect("it is written");
+        index.write(&generation, covers, Some(&Sealed::default())).expect("it is written");
     }
 
     #[test]

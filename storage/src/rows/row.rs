@@ -18,6 +18,7 @@ use object::secret::Secret;
 use object::time::Time;
 
 use crate::error::position::Position;
+use crate::record::RefusalNotes;
 use crate::record::link::{Link, RefusalLink};
 use crate::record::page::PageChange;
 use crate::record::retention::Retention;
@@ -98,6 +99,11 @@ impl Row {
     /// The place of the last refusal, as the next record notes it.
     pub(crate) fn refusal_position(&self) -> Position {
         self.refusal.map_or(Position::NONE, |link| link.position)
+    }
+
+    /// The notes beside the next refusal.
+    pub(crate) fn refusal_notes(&self) -> RefusalNotes {
+        RefusalNotes { previous: self.refusal_position(), number: self.refusal_count }
     }
 
     /// The next wake, if it is to run here.

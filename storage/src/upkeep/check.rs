@@ -9,6 +9,7 @@
 
 mod aftermath;
 mod comparison;
+mod evidence;
 mod part;
 mod pass;
 pub(crate) mod report;
@@ -21,9 +22,10 @@ use crate::record::mark::OutboxPlace;
 use crate::record::retention::Retention;
 use crate::store::{Inner, Store};
 use crate::upkeep::check::aftermath::Aftermath;
-use crate::upkeep::check::comparison::{Comparison, index_differs};
+use crate::upkeep::check::comparison::Comparison;
+use crate::upkeep::check::evidence::Leaves;
 use crate::upkeep::check::part::Parts;
-use crate::upkeep::check::report::{Damage, FINDINGS_MAX, Report};
+use crate::upkeep::check::report::{Damage, FINDINGS_MAX, Report, index_differs};
 use crate::upkeep::check::walk::Walk;
 use crate::upkeep::progress::{GoesOn, Progress};
 
@@ -69,7 +71,8 @@ impl Store {
     fn walk(&self, progress: Progress<'_>) -> Result<Report> {
         let inner = self.inner();
         inner.log.wait_durable(inner.log.tail().end)?;
-        let heads = inner.heads.lock();
+        let mut evidence = inner.evidence.lock();
+        let mut heads = inner.heads.lock();
         let mut comparison = Comparison::new(inner, &heads)?;
         let now = Now {
             end: inner.log.tail(),
@@ -77,9 +80,13 @@ impl Store {
             losses: heads.losses().to_vec(),
             retention: comparison.retention(&heads),
         };
+        evidence.take(heads.take_leaves());
         drop(heads);
         inner.log.wait_durable(now.end.end)?;
-        let mut walk = Walk::new(inner);
+        evidence.fold(now.end.end);
+        let leaves = Leaves::new(inner.index.reading()?, &evidence);
+        drop(evidence);
+        let mut walk = Walk::new(inner, leaves);
         if let Err(error) = inner.directory.check() {
             walk.report.find(error);
         }
@@ -118,6 +125,9 @@ impl Store {
 
 /// Compares entries that do not belong to one object with memory.
 fn compare_now(walk: &mut Walk<'_>, now: &Now) {
+    if let Some(leaves) = walk.leaves.take() {
+        leaves.finish(&mut walk.report);
+    }
     match &now.retention {
         Ok(rule) if *rule == walk.retention.unwrap_or_default() => {}
         Ok(_) => walk.report.find(index_differs("the rule of retention".to_string())),
@@ -289,7 +299,8 @@ mod tests {
                 (id, index.row(id).expect("a row").expect("a row"))
             };
             for generation in damage([row(0), row(1)]) {
-                inner.index.write(&generation, inner.log.tail()).expect("it is written");
+                let written = inner.index.write(&generation, inner.log.tail(), None);
+                written.expect("it is written");
             }
             drop(store);
             let (whole, found) = findings(path, 1 << 20);
@@ -340,7 +351,8 @@ mod tests {
             pushed.commit().expect("it is durable");
         }
         // Opening the database reads none of them.
-        inner.index.write(&Generation::default(), inner.log.tail()).expect("it is written");
+        let written = inner.index.write(&Generation::default(), inner.log.tail(), None);
+        written.expect("it is written");
         drop(store);
         let (whole, found) = findings(path, 1 << 20);
         let of_version = found.iter().filter(|found| found.contains("version header")).count();

@@ -84,6 +84,7 @@ impl Store {
             index,
             options,
             heads: recovered.heads,
+            evidence: recovered.evidence,
             covered: covered.map(|covered| covered.end),
             tail_bytes: recovered.tail_bytes,
             directory,

@@ -11,6 +11,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use object::evidence::Leaf;
 use object::hash::ObjectId;
 
 use crate::disk::directory::{DatabaseId, Directory};
@@ -22,10 +23,12 @@ use crate::log::segment::{Segment, Segments, Tail};
 use crate::log::{file, scan, segment};
 use crate::options::Options;
 use crate::read::adoption::adopt;
+use crate::record::event::Event;
 use crate::record::link::Link;
 use crate::record::message::{Dead, MessageId};
 use crate::record::version::{Staged, VersionBytes};
-use crate::record::{Adoption, Record, decode_refusal, records};
+use crate::record::{Adoption, Record, decode_refusal, leaf, records};
+use crate::rows::evidence::{Evidence, Tree};
 use crate::rows::heads::Heads;
 use crate::rows::index::Index;
 use crate::rows::projector::{Projector, Rows};
@@ -36,6 +39,7 @@ use crate::upkeep::backup::staged;
 pub(crate) struct Recovered {
     pub(crate) segments: Segments,
     pub(crate) heads: Heads,
+    pub(crate) evidence: Evidence,
     pub(crate) tail: Tail,
     /// Bytes of log that the index does not cover.
     pub(crate) tail_bytes: u64,
@@ -74,26 +78,53 @@ pub(crate) fn recover(
     if !options.read_only {
         settle(&segments, from)?;
     }
-    let heads = match covered {
+    let known = match covered {
         Some(_) => {
             let reading = index.reading()?;
             let (messages, outboxes) = (reading.messages()?, reading.outboxes()?);
             let heads = Heads::new(messages, outboxes, options.recent_rows_max);
-            heads.with_losses(reading.losses()?)
+            let tree = reading.tree()?;
+            let heads = heads.behind(reading.losses()?, tree.frontier.size());
+            Projected { heads, evidence: Evidence::new(tree) }
         }
-        None => Heads::new(Default::default(), Default::default(), options.recent_rows_max),
+        None => Projected::nothing(options),
     };
-    let replayed = replay(&segments, index, options, heads, from, &mut |_| true)?;
-    let Replayed { heads, tail, tail_bytes, is_torn } = replayed;
+    let replayed = replay(&segments, index, options, known, from, &mut |_| true)?;
+    let Replayed { projected: Projected { heads, evidence }, tail, tail_bytes, is_torn } = replayed;
     if is_torn && !options.read_only {
         cut(&segments, tail)?;
     }
-    Ok(Recovered { segments, heads, tail, tail_bytes })
+    Ok(Recovered { segments, heads, evidence, tail, tail_bytes })
+}
+
+/// The rows and the evidence tree behind the index.
+pub(crate) struct Projected {
+    pub(crate) heads: Heads,
+    pub(crate) evidence: Evidence,
+}
+
+impl Projected {
+    /// Returns what there is at the start of a log.
+    pub(crate) fn nothing(options: &Options) -> Projected {
+        let heads = Heads::new(Default::default(), Default::default(), options.recent_rows_max);
+        Projected { heads, evidence: Evidence::new(Tree::default()) }
+    }
+
+    /// Writes the index up to `tail`, the end of the frames that were read.
+    pub(crate) fn flush(&mut self, index: &Index, tail: Tail) -> Result<()> {
+        let (generation, _) = self.heads.begin_flush();
+        self.evidence.take(self.heads.take_leaves());
+        self.evidence.seal(tail.end);
+        index.write(&generation, tail, Some(&self.evidence.sealed()))?;
+        self.heads.end_flush();
+        self.evidence.end_flush();
+        Ok(())
+    }
 }
 
 /// The rows behind a place of the log, as they were read to its end.
 pub(crate) struct Replayed {
-    pub(crate) heads: Heads,
+    pub(crate) projected: Projected,
     pub(crate) tail: Tail,
     /// Bytes of log that the index does not cover.
     pub(crate) tail_bytes: u64,
@@ -107,14 +138,14 @@ pub(crate) fn replay(
     segments: &Segments,
     index: &Index,
     options: &Options,
-    heads: Heads,
+    projected: Projected,
     from: Tail,
     goes_on: &mut dyn FnMut(u64) -> bool,
 ) -> Result<Replayed> {
     let at = from.end;
-    let mut replay = Replay { segments, index, options, heads, at };
+    let mut replay = Replay { segments, index, options, projected, at };
     let (tail, tail_bytes, is_torn) = replay.run(from, goes_on)?;
-    Ok(Replayed { heads: replay.heads, tail, tail_bytes, is_torn })
+    Ok(Replayed { projected: replay.projected, tail, tail_bytes, is_torn })
 }
 
 /// Cuts off everything behind the end of the log.
@@ -211,7 +242,7 @@ struct Replay<'a> {
     segments: &'a Segments,
     index: &'a Index,
     options: &'a Options,
-    heads: Heads,
+    projected: Projected,
     /// The frame that is read.
     at: Position,
 }
@@ -233,10 +264,8 @@ impl Replay<'_> {
                     if !goes_on(bytes_count) {
                         return Err(ErrorKind::Stopped.into());
                     }
-                    if self.heads.recent_count() > self.options.recent_rows_max {
-                        let (generation, _) = self.heads.begin_flush();
-                        self.index.write(&generation, scan.tail())?;
-                        self.heads.end_flush();
+                    if self.projected.heads.recent_count() > self.options.recent_rows_max {
+                        self.projected.flush(self.index, scan.tail())?;
                         tail_bytes = 0;
                     }
                 }
@@ -253,13 +282,18 @@ impl Replay<'_> {
         let mut projector = Projector::new(self.at);
         for record in records(&frame.body) {
             match record? {
-                Record::Blob(blob) => self.heads.put_blob(blob.hash(), self.at),
+                Record::Blob(blob) => self.projected.heads.put_blob(blob.hash(), self.at),
                 Record::Version(version) if version.staged == Staged::No => {
                     self.version(version)?;
                 }
                 Record::Refusal(Staged::No, content) => self.refusal(content)?,
                 Record::Adoption(adoption) => self.adopt(&adoption)?,
-                Record::Event(event) => projector.apply(event, self)?,
+                Record::Event(event) => {
+                    if let Event::Loss(loss) = &event {
+                        self.leaf(leaf::of_loss(loss));
+                    }
+                    projector.apply(event, self)?;
+                }
                 // Staged records are read when an adoption names the last of them.
                 Record::Version(_) | Record::Refusal(Staged::Yes, _) => {}
             }
@@ -271,11 +305,12 @@ impl Replay<'_> {
         let at = self.at;
         let record = version.decode(at)?;
         let (hash, header) = (record.hash, record.header);
+        self.leaf(leaf::of_version(&header, hash));
         let (Some(object), Some(parent)) = (header.object, header.parent) else {
             let base = record.notes.base;
             let base = base.ok_or_else(|| damaged(at, "a base image in a genesis", "none"))?;
             let row = Row::of_genesis(&header, hash, at, &record.notes, base);
-            self.heads.put(ObjectId::from(hash), row, None);
+            self.projected.heads.put(ObjectId::from(hash), row, None);
             return Ok(());
         };
         let row = self.row(object)?;
@@ -291,31 +326,45 @@ impl Replay<'_> {
     fn adopt(&mut self, adoption: &Adoption) -> Result<()> {
         let id = adoption.object;
         let row = adopt(self.segments, adoption)?;
-        let before = match self.heads.row(&id) {
+        leaf::of_adoption(adoption).into_iter().for_each(|leaf| self.leaf(leaf));
+        let heads = &mut self.projected.heads;
+        let before = match heads.row(&id) {
             Some(before) => Some(Row::clone(before)),
             None => self.index.reading()?.row(id)?,
         };
-        self.heads.put(id, row.adopted(before.as_ref()), before.as_ref());
+        heads.put(id, row.adopted(before.as_ref()), before.as_ref());
         Ok(())
     }
 
     fn refusal(&mut self, content: &[u8]) -> Result<()> {
         let at = self.at;
-        let (_, refusal) = decode_refusal(content, at)?;
-        self.row(refusal.object)?.refuse(&refusal, at);
+        let (notes, refusal) = decode_refusal(content, at)?;
+        let row = self.row(refusal.object)?;
+        let expected = row.refusal_notes();
+        if notes != expected {
+            let (expected, found) = (format!("{expected:?}"), format!("{notes:?}"));
+            return Err(damaged(at, expected, found).of(refusal.object));
+        }
+        row.refuse(&refusal, at);
+        self.leaf(leaf::of_refusal(&refusal, notes.number));
         Ok(())
+    }
+
+    /// Adds the next leaf of the evidence tree.
+    fn leaf(&mut self, leaf: Leaf) {
+        self.projected.heads.push_leaf(self.at, leaf);
     }
 
     /// The row of an object, to be changed.
     fn row(&mut self, id: ObjectId) -> Result<&mut Row> {
-        if self.heads.row(&id).is_none() {
+        if self.projected.heads.row(&id).is_none() {
             let row = self.index.reading()?.row(id)?.ok_or_else(|| {
                 let expected = format!("an object {id} before its records");
                 damaged(self.at, expected, "none in the index")
             })?;
-            self.heads.load(id, row);
+            self.projected.heads.load(id, row);
         }
-        Ok(self.heads.row_mut(&id).expect("it is in memory now"))
+        Ok(self.projected.heads.row_mut(&id).expect("it is in memory now"))
     }
 }
 
@@ -323,7 +372,7 @@ impl Rows for Replay<'_> {
     type Tables = Heads;
 
     fn tables(&mut self) -> &mut Heads {
-        &mut self.heads
+        &mut self.projected.heads
     }
 
     fn change(&mut self, id: ObjectId, change: impl FnOnce(&mut Row)) -> Result<()> {
@@ -332,12 +381,12 @@ impl Rows for Replay<'_> {
     }
 
     fn take_dead(&mut self, id: MessageId) -> Result<Option<Dead>> {
-        let known = match self.heads.dead(id) {
+        let known = match self.projected.heads.dead(id) {
             Some(known) => known,
             None => self.index.reading()?.dead_letter(id)?,
         };
         let dead = known.ok_or_else(|| damaged(self.at, "a dead letter", "none"))?;
-        self.heads.take_dead(id);
+        self.projected.heads.take_dead(id);
         Ok(Some(dead))
     }
 }

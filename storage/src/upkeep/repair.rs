@@ -36,13 +36,12 @@ use crate::record::event::Event;
 use crate::record::link::Link;
 use crate::record::loss::RecordedLoss;
 use crate::record::{Body, Record, records};
-use crate::rows::heads::Heads;
 use crate::rows::index::{Covered, Index, Reading};
 use crate::rows::row::Row;
 use crate::store::Inner;
 use crate::upkeep::progress::{GoesOn, Progress};
 use crate::upkeep::recovery;
-use crate::upkeep::recovery::Replayed;
+use crate::upkeep::recovery::{Projected, Replayed};
 
 /// Rows that are compared at a time.
 const LIST_PAGE: usize = 4096;
@@ -206,10 +205,9 @@ fn make(
     log.tidy()?;
     let index = Index::open(&options.disk, new, options.index_cache_bytes, &|_| Ok(()))?.0;
     let replayed = read(options, &log, &index, &old, progress)?;
-    let Replayed { mut heads, tail, is_torn, .. } = replayed;
-    let (generation, _) = heads.begin_flush();
-    index.write(&generation, tail)?;
-    heads.end_flush();
+    let Replayed { mut projected, tail, is_torn, .. } = replayed;
+    projected.flush(&index, tail)?;
+    let heads = projected.heads;
     let (old_index, covered) = match old {
         Old::Known(index, covered) => (index, covered),
         Old::Unknown(compared) => {
@@ -257,16 +255,16 @@ fn read(
     old: &Old,
     progress: Progress<'_>,
 ) -> Result<Replayed> {
-    let heads = Heads::new(Default::default(), Default::default(), options.recent_rows_max);
+    let projected = Projected::nothing(options);
     let is_known = matches!(old, Old::Known(_, covered) if covered.last != Position::NONE);
     if log.numbers()?.is_empty() && is_known {
         let tail = scan::start(log.seal());
-        return Ok(Replayed { heads, tail, tail_bytes: 0, is_torn: false });
+        return Ok(Replayed { projected, tail, tail_bytes: 0, is_torn: false });
     }
     let from = recovery::begin(log)?;
     recovery::settle(log, from)?;
     let (mut done, all) = (0, log.bytes_before(Position::new(u32::MAX, 0))?);
-    recovery::replay(log, index, options, heads, from, &mut |bytes| {
+    recovery::replay(log, index, options, projected, from, &mut |bytes| {
         done = all.min(done + bytes);
         progress(done, all)
     })

@@ -24,7 +24,7 @@ use crate::log::writer::Done;
 use crate::record::event::Event;
 use crate::record::message::{Fate, Sending, Taking};
 use crate::record::version::Staged;
-use crate::record::{BlobHash, Body, records};
+use crate::record::{BlobHash, Body, leaf, records};
 use crate::rows::heads::Heads;
 use crate::rows::pages::PageTable;
 use crate::rows::row::{NewVersion, Row};
@@ -198,7 +198,8 @@ impl<'s, 'a> Draft<'s, 'a> {
     fn new(inner: &'s Inner, change_count: usize) -> Draft<'s, 'a> {
         let body = Body(Vec::with_capacity(change_count * RECORD_BYTES));
         let rows = Vec::with_capacity(change_count);
-        Draft { inner, body, changes: Changes { rows, ..Changes::default() } }
+        let leaves = Vec::with_capacity(change_count);
+        Draft { inner, body, changes: Changes { rows, leaves, ..Changes::default() } }
     }
 
     fn fill(&mut self, append: &'a Append<'_>) -> Result<()> {
@@ -273,6 +274,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         let version = NewVersion::new(&new.commit, hash, parts, &changes, ledger.is_some());
         let notes = row.extend(&version);
         self.body.version(Staged::No, &notes, ledger.as_ref(), &new.commit, &changes);
+        self.changes.leaves.push(leaf::of_version(header, hash));
         Ok(())
     }
 
@@ -293,6 +295,7 @@ impl<'s, 'a> Draft<'s, 'a> {
         let version = NewVersion::new(&new.commit, hash, parts, &changes, false);
         let (after, notes) = Row::begin(&version);
         self.body.version(Staged::No, &notes, None, &new.commit, &changes);
+        self.changes.leaves.push(leaf::of_version(header, hash));
         self.changes.rows.push(Drafted { id, before: None, after });
         Ok(())
     }
@@ -303,9 +306,10 @@ impl<'s, 'a> Draft<'s, 'a> {
         if expected != (refusal.parent, refusal.seq, refusal.previous) {
             return Err(conflict(row, refusal.seq, refusal.parent).of(refusal.object));
         }
-        let previous = row.refusal_position();
+        let notes = row.refusal_notes();
         row.refuse(refusal, Position::HERE);
-        self.body.refusal(Staged::No, previous, refusal);
+        self.body.refusal(Staged::No, notes, refusal);
+        self.changes.leaves.push(leaf::of_refusal(refusal, notes.number));
         Ok(())
     }
 

@@ -33,7 +33,7 @@ use crate::read::packed::Unpacked;
 use crate::read::version::read_commit;
 use crate::record::event::Event;
 use crate::record::version::Staged;
-use crate::record::{Adoption, BlobHash, Body};
+use crate::record::{Adoption, BlobHash, Body, leaf};
 use crate::rows::heads::Heads;
 use crate::rows::pages::PageTable;
 use crate::rows::row::{NewVersion, Row};
@@ -231,7 +231,8 @@ impl Inner {
     ) -> Result<()> {
         let adoption = Adoption {
             object,
-            head: row.head().position,
+            seq: row.seq(),
+            head: row.head(),
             refusal: row.refusal,
             refusal_count: row.refusal_count,
         };
@@ -263,6 +264,7 @@ impl Inner {
         let (drafted, mut heads) = self.look_up(look, holds)?;
         let mut changes = Changes::of_row(drafted);
         changes.events.extend(event);
+        changes.leaves.extend(leaf::of_adoption(&adoption));
         let pushed = self.push(&mut heads, &body, hash, changes, Box::new(drop));
         let recent_count = heads.recent_count();
         drop(heads);
@@ -573,7 +575,7 @@ impl<'s> Stage<'s> {
         let row = row.filter(|row| row.refusal_hash() == refusal.previous);
         let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
         let mut body = Body::default();
-        body.refusal(Staged::Yes, row.refusal_position(), refusal);
+        body.refusal(Staged::Yes, row.refusal_notes(), refusal);
         row.refuse(refusal, self.push(&body, Changes::default())?);
         self.staged = Some(row);
         Ok(())

@@ -14,6 +14,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use object::evidence::Leaf;
 use object::hash::ObjectId;
 
 use crate::error::position::Position;
@@ -43,6 +44,8 @@ pub(super) struct Changes<'a> {
     pub(super) events: Vec<Event<'a>>,
     /// The dead letter that an event takes.
     pub(super) dead: Option<Dead>,
+    /// The leaves of the frame's records, in their order.
+    pub(super) leaves: Vec<Leaf>,
 }
 
 /// The row of an object as the records of a frame leave it.
@@ -159,7 +162,7 @@ impl Changes<'_> {
     }
 
     fn apply(self, heads: &mut Heads, position: Position) {
-        let Changes { mut rows, blobs, events, dead } = self;
+        let Changes { mut rows, blobs, events, dead, leaves } = self;
         let mut projector = Projector::new(position);
         let mut found = Found { heads, rows: &mut rows, dead };
         for event in events {
@@ -174,6 +177,9 @@ impl Changes<'_> {
         }
         for hash in blobs {
             heads.put_blob(hash, position);
+        }
+        for leaf in leaves {
+            heads.push_leaf(position, leaf);
         }
     }
 }

@@ -240,13 +240,15 @@ fn records(mut body: &[u8], frame: u64, secrets: &mut Secrets) -> BTreeSet<u64> 
         match kind {
             4 | 6 => version(content, frame, secrets),
             5 | 7 => {
-                let place = varints(content, if content[0] < 2 { 1 } else { 2 });
+                // The place, and how many came before.
+                let place = varints(content, if content[0] < 2 { 2 } else { 3 });
                 object::refusal::Refusal::decode(&content[place..]).unwrap();
             }
             8 => {
                 let adoption = conditional("Adoption", content);
                 let count = varint(adoption["refusal count"]);
                 assert!([0, 25].contains(&count));
+                assert_eq!(varint(adoption["seq"]), count);
                 assert_eq!(adoption.contains_key("refusal hash"), count > 0);
             }
             9 => {

@@ -83,7 +83,7 @@ fn cut(path: &Path, place: Position) {
     file.set_len(offset).unwrap();
 }
 
-fn numbers(place: Position) -> (u32, u64) {
+pub(crate) fn numbers(place: Position) -> (u32, u64) {
     let text = place.to_string();
     let (number, offset) = text.split_once(':').unwrap();
     (number.parse().unwrap(), offset.parse().unwrap())
@@ -94,6 +94,18 @@ pub(crate) fn lose_the_last_frame(path: &Path) {
     let boundaries = boundaries(path);
     cut(path, boundaries[boundaries.len() - 2]);
     repair_losing(path);
+}
+
+/// Has a database lose all behind a place, and somebody accept it; returns the check of the last
+/// frame that it had.
+pub(crate) fn lose_from(path: &Path, end: Position) -> [u8; 32] {
+    let boundaries = boundaries(path);
+    let (number, offset) = numbers(boundaries[boundaries.len() - 2]);
+    let bytes = fs::read(segment(path, number)).unwrap();
+    let check = bytes[offset as usize + 48..][..32].try_into().unwrap();
+    cut(path, end);
+    repair_losing(path);
+    check
 }
 
 /// Repairs a database that lost something, which somebody accepts at the time 7.

@@ -42,6 +42,7 @@ pub(crate) fn served(store: &Store, model: &Model) -> Result<bool, String> {
         Ok(rule) => equal("the rule of retention", &Retention::All, &rule).map(|()| true)?,
         Err(_) => false,
     };
+    all &= model.leaves.are_served(store)?;
     for (id, object) in &model.objects {
         all &= head(store, *id, object)?;
         all &= lineage(store, *id, object)?;

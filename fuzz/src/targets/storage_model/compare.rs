@@ -1,5 +1,5 @@
 //! Comparison of a store with the model: heads, versions by seq and by time, lineages both ways,
-//! refusals, lists, names, wakes.
+//! refusals, lists, names, wakes, the evidence tree.
 //!
 //! It changes neither.
 
@@ -22,6 +22,8 @@ use crate::outcome::{Outcome, equal, hold, must};
 /// Compares everything, and versions of every object at random.
 pub(crate) fn store(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
     listed(store, model, rng)?;
+    model.leaves.compare(store)?;
+    model.leaves.compare_tile(store, rng)?;
     for (id, object) in &model.objects {
         let found = one(store, *id, object, rng);
         found.map_err(|problem| format!("object {id}: {problem}"))?;
@@ -30,11 +32,12 @@ pub(crate) fn store(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
     hold("a stranger is not there", must("a stranger", store.head(stranger))?.is_none())
 }
 
-/// Compares names, heads and the bytes of every version.
+/// Compares names, heads, the bytes of every version, and the evidence tree.
 pub(crate) fn heads(store: &Store, model: &Model) -> Outcome {
     for (name, id) in &model.names {
         equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
     }
+    model.leaves.compare(store)?;
     for (id, object) in &model.objects {
         let found = head(store, *id, object).and_then(|_| entries(store, *id, object));
         found.map_err(|problem| format!("object {id}: {problem}"))?;

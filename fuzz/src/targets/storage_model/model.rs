@@ -18,6 +18,7 @@ use object::secret::Secret;
 use object::time::Time;
 
 use super::Draft;
+use super::leaves::Leaves;
 use crate::generate::lineage::Made;
 
 /// A version in the model.
@@ -58,6 +59,7 @@ pub(crate) struct Model {
     pub(crate) names: BTreeMap<String, ObjectId>,
     /// The outputs of versions, in the order of appending.
     pub(crate) outputs: Vec<(VersionHash, u32)>,
+    pub(crate) leaves: Leaves,
 }
 
 impl Object {
@@ -105,6 +107,7 @@ impl Model {
     /// Applies an append.
     pub(crate) fn apply(&mut self, draft: &Draft) {
         for made in &draft.made {
+            self.leaves.add(made);
             match made {
                 Made::Version { bytes, ledger, base, secret, before: _ } => {
                     self.version(bytes, ledger.as_ref(), *base, secret.as_ref());
@@ -120,6 +123,14 @@ impl Model {
             self.names.insert(name.clone(), *id);
             self.objects.get_mut(id).expect("a name is of an object").name = Some(name.clone());
         }
+    }
+
+    /// Applies the import of an object whose records here and in the draft are its lineage.
+    pub(crate) fn import(&mut self, id: ObjectId, draft: &Draft) {
+        let leaves = self.leaves.clone();
+        self.apply(draft);
+        self.leaves = leaves;
+        self.leaves.adopt(id, &self.objects[&id]);
     }
 
     fn version(
@@ -160,6 +171,8 @@ impl Model {
     pub(crate) fn only(&self, id: ObjectId) -> Model {
         let mut object = self.objects[&id].clone();
         object.name = None;
-        Model { objects: BTreeMap::from([(id, object)]), ..Model::default() }
+        let mut leaves = Leaves::default();
+        leaves.adopt(id, &object);
+        Model { objects: BTreeMap::from([(id, object)]), leaves, ..Model::default() }
     }
 }

@@ -9,6 +9,7 @@ use object::credential::{
     Credential, EXPIRY_MAX, Proof, PublicKey, SessionKey, batch_signed_bytes,
 };
 use object::effects::{WakeChange, encode_globals};
+use object::evidence::Leaf;
 use object::hash::{BatchRoot, LedgerHash, LedgerLeaf, LedgerNode, RefusalHash, VersionHash};
 use object::header::Header;
 use object::image::BaseImage;
@@ -44,6 +45,7 @@ pub(super) const TABLES: &[&str] = &[
     "Policy",
     "Capsule",
     "Section",
+    "Leaf",
 ];
 
 /// Samples of each structure.
@@ -685,6 +687,34 @@ fn refusal() {
         expected.extend(blob("detail bytes", "detail", refusal.verdict.detail.as_bytes()));
         expected.extend(blob("input bytes", "input", &refusal.input));
         check("Refusal", &refusal.encode(), expected);
+    }
+}
+
+#[test]
+fn leaf() {
+    let text = b"continuant 2 evidence leaf";
+    assert!(document().contains(std::str::from_utf8(text).unwrap()));
+    for _ in 0..ROUNDS {
+        let leaf = samples::leaf(&mut Source::random());
+        let reason = |known| samples::REASONS.iter().position(|reason| *reason == known).unwrap();
+        let (entry, kind, object, of, hash) = match leaf {
+            Leaf::Version { object, seq, kind, hash } => (1, kind.code(), object.0, seq, hash.0),
+            Leaf::Refusal { object, number, reason: known, hash } => {
+                (2, reason(known) as u8, object.0, number, hash.0)
+            }
+            Leaf::AdoptedVersion { object, seq, hash } => (3, 0, object.0, seq, hash.0),
+            Leaf::AdoptedRefusal { object, number, hash } => (4, 0, object.0, number, hash.0),
+            Leaf::Loss { end, check } => (5, 0, [0; 32], end, check),
+        };
+        let expected = vec![
+            ("text", text.to_vec()),
+            ("entry", vec![entry]),
+            ("kind", vec![kind]),
+            ("object", object.to_vec()),
+            ("number", number(of)),
+            ("hash", hash.to_vec()),
+        ];
+        check("Leaf", &leaf.encode(), expected);
     }
 }
 

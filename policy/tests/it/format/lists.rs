@@ -2,12 +2,13 @@
 
 use object::capsule::{Chain, SectionKind};
 use object::credential::{Credential, SessionKey, SigningKey};
+use object::evidence::Leaf;
 use object::hash::*;
 use object::header::{Header, Kind};
 use object::input::{Input, Request};
 use object::limits::*;
 use object::lineage::jump_seq;
-use object::refusal::Refusal;
+use object::refusal::{Reason, Refusal};
 use object::secret::Secret;
 use object::time::Time;
 use schema::code;
@@ -26,6 +27,7 @@ pub(super) const TABLES: &[&str] = &[
     "Reasons",
     "Code",
     "Section kinds",
+    "Entries",
     "Limits",
 ];
 
@@ -175,6 +177,46 @@ fn what_a_module_says() {
     // `module` writes a custom section and an exported immutable global.
     let facts = code::read(&module("text", 8192)).unwrap();
     assert_eq!((facts.schema_text.as_str(), facts.state_address), ("text", 8192));
+}
+
+#[test]
+fn entries() {
+    let rows = rows("Entries", ["Code", "Entry", "Kind", "Number", "Hash"]);
+    let (object, number) = (ObjectId([1; 32]), 5);
+    let (version, refusal) = (VersionHash([2; 32]), RefusalHash([3; 32]));
+    let (kind, reason) = (Kind::Upgrade, Reason::Guard);
+    let leaves = [
+        Leaf::Version { object, seq: number, kind, hash: version },
+        Leaf::Refusal { object, number, reason, hash: refusal },
+        Leaf::AdoptedVersion { object, seq: number, hash: version },
+        Leaf::AdoptedRefusal { object, number, hash: refusal },
+        Leaf::Loss { end: number, check: [4; 32] },
+    ];
+    assert_eq!(rows.len(), leaves.len());
+    for ([code, entry, kind, _, hash], leaf) in rows.iter().zip(leaves) {
+        let mut bytes = leaf.encode();
+        assert_eq!(bytes[26], code.parse::<u8>().unwrap(), "{entry}");
+        let (expected, first) = match hash.as_str() {
+            "VersionHash" => (2, 1),
+            "RefusalHash" => (3, 1),
+            _ => (4, 0),
+        };
+        assert_eq!((bytes[68], bytes[28]), (expected, first), "{entry}");
+        bytes[27] = match kind.as_str() {
+            "of Kinds" => Kind::ALL.len() as u8,
+            "of Reasons" => Reason::ALL.len() as u8,
+            _ => 1,
+        };
+        assert!(Leaf::decode(&bytes).is_err(), "{entry} of an unknown kind");
+        bytes[27] = 0;
+        for other in (0..=u8::MAX).filter(|code| usize::from(*code) > rows.len() || *code == 0) {
+            bytes[26] = other;
+            assert!(Leaf::decode(&bytes).is_err(), "entry {other}");
+        }
+    }
+    let mut loss = leaves[4].encode();
+    loss[28] = 1;
+    assert!(Leaf::decode(&loss).is_err(), "a loss is of no object");
 }
 
 #[test]

@@ -23,7 +23,7 @@ use crate::rows::index::{Page, Reading};
 use crate::rows::row::Row;
 use crate::store::Inner;
 use crate::upkeep::check::part::Part;
-use crate::upkeep::check::report::{FINDINGS_MAX, Report};
+use crate::upkeep::check::report::{FINDINGS_MAX, Report, index_differs};
 use crate::upkeep::check::walk::Kept;
 
 /// Rows of the index that are compared at a time.
@@ -368,10 +368,6 @@ fn pages<T>(
             }
         }
     }
-}
-
-pub(super) fn index_differs(found: String) -> Error {
-    ErrorKind::IndexDamaged(format!("it does not agree with the log: {found}")).into()
 }
 
 fn mismatch(what: &str) -> Error {

@@ -4,6 +4,7 @@
 
 use std::fmt;
 
+use object::evidence::TreeHead;
 use object::hash::ObjectId;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -29,6 +30,9 @@ pub struct Report {
     pub version_count: u64,
     /// Refusals.
     pub refusal_count: u64,
+    /// The size and the root of the evidence tree that the log makes; none when some of the log
+    /// cannot be read.
+    pub evidence: Option<TreeHead>,
     /// The losses that the log had earlier and that were accepted, oldest first: they are no
     /// damage.
     pub losses: Vec<RecordedLoss>,
@@ -182,6 +186,11 @@ pub(super) fn is_new<'a>(
         true => Err(error.clone()),
         false => Ok(true),
     }
+}
+
+/// The finding that the index does not agree with the log.
+pub(super) fn index_differs(found: String) -> Error {
+    ErrorKind::IndexDamaged(format!("it does not agree with the log: {found}")).into()
 }
 
 /// Returns whether a finding is about something else than the records of the log and the index.

@@ -27,11 +27,12 @@ use crate::record::message::{Dead, MessageId, Sent};
 use crate::record::page::PageChange;
 use crate::record::retention::Retention;
 use crate::record::version::{Notes, Staged, VersionBytes, VersionRecord};
-use crate::record::{Adoption, BlobHash, Record, decode_refusal, records};
+use crate::record::{Adoption, BlobHash, Record, decode_refusal, leaf, records};
 use crate::rows::pages::PageTable;
 use crate::rows::projector::{Projector, Rows, Tables};
 use crate::rows::row::{NewVersion, Row};
 use crate::store::Inner;
+use crate::upkeep::check::evidence::Leaves;
 use crate::upkeep::check::part::{Load, Part};
 use crate::upkeep::check::pass;
 use crate::upkeep::check::report::Report;
@@ -60,6 +61,8 @@ pub(super) struct Walk<'a> {
     pub(super) outboxes: BTreeMap<String, OutboxPlace>,
     /// The frame that is read.
     at: Position,
+    /// The evidence tree, in the first pass, as long as every leaf could be read.
+    pub(super) leaves: Option<Leaves<'a>>,
     pub(super) kept: Kept,
 }
 
@@ -118,17 +121,17 @@ impl Mail {
 }
 
 impl<'a> Walk<'a> {
-    /// The first pass.
-    pub(super) fn new(inner: &'a Inner) -> Walk<'a> {
-        Walk { is_first: true, ..Walk::again(inner, Part::ALL) }
+    /// The first pass, which compares the evidence tree.
+    pub(super) fn new(inner: &'a Inner, leaves: Leaves<'a>) -> Walk<'a> {
+        Walk { is_first: true, leaves: Some(leaves), ..Walk::again(inner, Part::ALL) }
     }
 
     /// Starts another pass, over objects alone.
     pub(super) fn again(inner: &'a Inner, part: Part) -> Walk<'a> {
         let load = Load::new(part, inner.options.check_bytes_max);
         let (is_first, at) = (false, Position::NONE);
-        let (report, retention, outboxes, kept) = Default::default();
-        Walk { inner, is_first, load, report, retention, outboxes, at, kept }
+        let (report, retention, outboxes, leaves, kept) = Default::default();
+        Walk { inner, is_first, load, report, retention, outboxes, at, leaves, kept }
     }
 
     pub(super) fn log(&mut self, end: Tail, progress: Progress<'_>) -> Result<()> {
@@ -139,7 +142,10 @@ impl<'a> Walk<'a> {
         pass::frames(inner, end, |found| {
             match found {
                 Ok(frame) => self.frame(&frame, all),
-                Err(error) => self.find(error),
+                Err(error) => {
+                    self.leaves = None;
+                    self.find(error);
+                }
             }
             if !progress(self.load.read.0, all) {
                 return Err(ErrorKind::Stopped.into());
@@ -179,11 +185,24 @@ impl<'a> Walk<'a> {
         self.at = frame.position;
         let mut projector = Projector::new(self.at);
         for record in records(&frame.body) {
+            let record = record.and_then(|record| self.add_leaves(&record).map(|()| record));
+            if record.is_err() {
+                self.leaves = None;
+            }
             let checked = record.and_then(|record| self.record(&mut projector, record));
             if let Err(error) = checked {
                 self.find(placed(error, self.at));
             }
         }
+    }
+
+    /// Adds the leaves of a record to the evidence tree, while that is known.
+    fn add_leaves(&mut self, record: &Record<'_>) -> Result<()> {
+        let Some(leaves) = &mut self.leaves else { return Ok(()) };
+        for leaf in leaf::of_record(record, self.at)? {
+            leaves.push(self.at, leaf);
+        }
+        Ok(())
     }
 
     /// Takes in a record. An error belongs to no object: findings about one are noted with it.
@@ -409,7 +428,7 @@ impl<'a> Walk<'a> {
 
     fn refusal(&mut self, staged: Staged, content: &[u8]) -> Result<()> {
         let at = self.at;
-        let (previous, refusal) = decode_refusal(content, at)?;
+        let (notes, refusal) = decode_refusal(content, at)?;
         self.report.refusal_count += 1;
         let id = refusal.object;
         if !self.has(id) {
@@ -427,8 +446,8 @@ impl<'a> Walk<'a> {
                 return Ok(());
             }
         };
-        let expected = (row.head().hash, row.refusal_hash(), row.refusal_position());
-        let found = (refusal.parent, refusal.previous, previous);
+        let expected = (row.head().hash, row.refusal_hash(), row.refusal_notes());
+        let found = (refusal.parent, refusal.previous, notes);
         let (seq, count, genesis) = (row.seq() + 1, row.refusal_count, row.first());
         row.refuse(&refusal, at);
         if expected != found {
@@ -447,8 +466,9 @@ impl<'a> Walk<'a> {
         let staged = self.take_staged(id);
         let row = staged.ok_or_else(|| damaged(at, "staged records of the object", id))?;
         let row = row.adopted(self.kept.objects.get(&id));
-        let expected = (row.head().position, row.refusal, row.refusal_count);
-        let found = (adoption.head, adoption.refusal, adoption.refusal_count);
+        let expected = (row.seq(), row.head(), row.refusal, row.refusal_count);
+        let Adoption { seq, head, refusal, refusal_count, .. } = *adoption;
+        let found = (seq, head, refusal, refusal_count);
         self.put_row(Staged::No, id, row);
         match expected == found {
             true => Ok(()),
