@@ -149,7 +149,7 @@ const OBJECTS: &[Canary] = &[
         "the argument that is remembered",
         "admission_differential",
         "policy/src/argument.rs",
-        "        if ⟦param.name == name⟧ {\n",
+        "if ⟦param.name == name⟧ {",
         "true",
     ),
     canary(
@@ -164,14 +164,14 @@ const OBJECTS: &[Canary] = &[
         "admission_differential",
         "object/src/ledger/tracked.rs",
         "bytes.put(⟦content.as_bytes()⟧);",
-        "&[0; 32]",
+        "&content.as_bytes()[..0]",
     ),
     canary(
         "the signer that is the same",
         "admission_differential",
         "object/src/ledger/tracked.rs",
         "if let Some(signer) = ⟦signer⟧ {",
-        "None::<&PublicKey>",
+        "signer.filter(|_| false)",
     ),
     canary(
         "what there was no room for",

@@ -25,7 +25,9 @@ const SCHEMA: &str = "package a:b; interface c {
     enum e { a, b-b }
     record state { f: u8 }
     pay: func(amount: u64, to: string, by: option<s32>, how: e, last-one: bool);
-    read: func(note: list<string>, to: string, amount: u32, how: char, hash: list<u8>, last-one: u8);
+    read: func(
+        note: list<string>, to: string, amount: u32, how: char, hash: list<u8>, last-one: u8
+    );
 }";
 const KEYS: [PublicKey; 2] = [PublicKey([1; 32]), PublicKey([0xab; 32])];
 const WINDOWS: [&str; 4] = ["minute", "hour", "day", "ever"];
@@ -99,61 +101,62 @@ impl Figure {
         };
         let is_within = |time: u64| time.saturating_add(span) > step.time || span == u64::MAX;
         let of_method = made.iter().filter(|made| made.method == self.method);
-        let had = of_method.filter_map(|made| Some((made, plain(made.argument(&self.argument)?))));
+        let had = of_method.filter_map(|made| Some((made, plain(made.argument(&self.argument)?)?)));
         let had: Vec<(&Made, Plain)> = had.collect();
-        let within: Vec<&(&Made, Plain)> =
-            had.iter().filter(|(made, _)| is_within(made.time)).collect();
         match self.what {
             "last" => had.last().map_or(Is::Absent, |(_, value)| value.text()),
-            "sum" => {
-                // Numbers of which there was no room for the list.
-                let listed = had.iter().filter(|(_, value)| value.number() != Some(0));
-                let listed: Vec<u64> = listed.map(|(made, _)| made.time).collect();
-                let dropped = listed.len().saturating_sub(PAST_VALUES_MAX);
-                let is_listed =
-                    self.window == "ever" || dropped == 0 || !is_within(listed[dropped - 1]);
-                let numbers: Vec<i128> =
-                    within.iter().filter_map(|(_, value)| value.number()).collect();
-                if !is_listed || numbers.iter().any(|number| *number < 0) {
-                    return Is::Unknown;
-                }
-                let sum = numbers.iter().sum::<i128>().min(i64::MAX.into());
-                Is::This(sum.to_string())
-            }
+            "sum" => sum(&had, self.window == "ever", is_within),
             "distinct" if !is_known(&had, false, is_within) => Is::Unknown,
             "distinct" => {
-                let values: BTreeSet<&Plain> = within.iter().map(|(_, value)| value).collect();
+                let within = had.iter().filter(|(made, _)| is_within(made.time));
+                let values: BTreeSet<&Plain> = within.map(|(_, value)| value).collect();
                 Is::This(values.len().to_string())
             }
             what => {
-                let is_signed = what == "same_signer";
-                let Some(present) = step.argument(&self.argument).and_then(plain) else {
-                    return Is::This("false".to_string());
-                };
-                // Another kind of value under the same name is never the same.
-                if std::mem::discriminant(&present)
-                    != had.first().map_or(std::mem::discriminant(&present), |it| {
-                        std::mem::discriminant(&it.1)
-                    })
-                {
-                    return Is::This("false".to_string());
-                }
-                if is_signed && step.signer.is_none() {
-                    return Is::This("false".to_string());
-                }
-                let is_it = |(made, value): &&(&Made, Plain)| {
-                    *value == present && (!is_signed || made.signer == step.signer)
-                };
-                if had.iter().filter(is_it).any(|(made, _)| is_within(made.time)) {
-                    return Is::This("true".to_string());
-                }
-                match is_known(&had, is_signed, is_within) {
-                    true => Is::This("false".to_string()),
-                    false => Is::Unknown,
-                }
+                let signer = (what == "same_signer").then_some(step.signer);
+                let present = step.argument(&self.argument).and_then(plain);
+                let is_seen = same(&had, present, signer, is_within);
+                is_seen.map_or(Is::Unknown, |is_seen| Is::This(is_seen.to_string()))
             }
         }
     }
+}
+
+/// The sum of what versions had.
+fn sum(had: &[(&Made, Plain)], is_ever: bool, is_within: impl Fn(u64) -> bool) -> Is {
+    // Numbers of which there was no room for the list.
+    let listed = had.iter().filter(|(_, value)| value.number() != Some(0));
+    let listed: Vec<u64> = listed.map(|(made, _)| made.time).collect();
+    let dropped = listed.len().saturating_sub(PAST_VALUES_MAX);
+    let is_listed = is_ever || dropped == 0 || !is_within(listed[dropped - 1]);
+    let within = had.iter().filter(|(made, _)| is_within(made.time));
+    let numbers: Vec<i128> = within.filter_map(|(_, value)| value.number()).collect();
+    if !is_listed || numbers.iter().any(|number| *number < 0) {
+        return Is::Unknown;
+    }
+    Is::This(numbers.iter().sum::<i128>().min(i64::MAX.into()).to_string())
+}
+
+/// Returns whether a version had the present value, of the present signer if that is asked; none
+/// when it is unknown.
+fn same(
+    had: &[(&Made, Plain)],
+    present: Option<Plain>,
+    signer: Option<Option<PublicKey>>,
+    is_within: impl Fn(u64) -> bool,
+) -> Option<bool> {
+    let (Some(present), Some((_, first))) = (present, had.first()) else { return Some(false) };
+    // Another kind of value under the same name is never the same.
+    let is_of_kind = std::mem::discriminant(&present) == std::mem::discriminant(first);
+    if !is_of_kind || signer == Some(None) {
+        return Some(false);
+    }
+    let is_it = |(made, value): &&(&Made, Plain)| {
+        *value == present && signer.is_none_or(|signer| made.signer == signer)
+    };
+    let is_seen = had.iter().filter(is_it).any(|(made, _)| is_within(made.time));
+    let is_known = is_known(had, signer.is_some(), is_within);
+    (is_seen || is_known).then_some(is_seen)
 }
 
 /// Returns whether there was room for all values of a window.

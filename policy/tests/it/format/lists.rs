@@ -46,7 +46,8 @@ fn hashes() {
         };
     }
     let mut known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
-        GlobalsHash LedgerHash LedgerLeaf LedgerNode LedgerValue RefusalHash LeafHash SessionId BatchRoot)
+        GlobalsHash LedgerHash LedgerLeaf LedgerNode LedgerValue RefusalHash LeafHash SessionId
+        BatchRoot)
     .to_vec();
     known.extend(salted!(InputHash EffectsHash AdmissionHash RefusedHash));
     let rows = rows("Hashes", ["Hash", "Context", "Of"]);
