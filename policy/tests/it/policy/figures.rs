@@ -45,7 +45,7 @@ fn check_taken(condition: &str) -> Policy {
 fn check_refused(condition: &str, column: usize, words: &str) {
     let findings = parse(&rule(condition), &schema()).err().unwrap_or_default();
     let findings = findings.replace("\n    ", " ");
-    let place = format!("line 4, column {column}");
+    let place = format!("4:{column}: ");
     assert!(findings.contains(&place) && findings.contains(words), "{condition}\n{findings}");
 }
 
@@ -197,7 +197,7 @@ fn only_what_the_text_names_is_remembered() {
         let policy = check_taken(condition);
         self::ledger(&policy, &[pay(5, "ada")]).encode().len()
     };
-    let hour = "context.lineage.past.pay.hour < 100";
+    let hour = "context.lineage.past.pay.hour < 60";
     let of_sum = "context.lineage.past.pay.sum.amount.hour < 100";
     let both = format!("{hour} && {of_sum}");
     assert_eq!(
@@ -284,7 +284,10 @@ fn a_last_value_that_rules_cannot_read_refuses() {
 fn a_policy_on_record_may_test_for_figures_that_there_are_not() {
     let text = "@id(\"a\") @dormant(\"other codes have it\")
         permit(principal, action, resource)
-        when { context.lineage.past has rent && context.lineage.past.rent.sum.amount.hour < 5 };";
+        when {
+            context.lineage.past.pay.count < 5 &&
+            context.lineage.past has rent && context.lineage.past.rent.sum.amount.hour < 5
+        };";
     let policy = on_record(text, &schema());
     policy.validate().unwrap();
     let law = Law::from(

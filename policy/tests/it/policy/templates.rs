@@ -212,8 +212,8 @@ const EXPECTED: &[(&str, &[Step<'static>])] = &[
             Step {
                 calls: &[("transfer", 9, 0, &[Input::Number(u64::MAX), Input::Text("ada")])],
                 decision: "refuse by [within-the-limit]: rule within-the-limit could not be \
-                           evaluated: integer overflow while attempting to add the values \
-                           `9223372036854775807` and `700`",
+                           evaluated:\n    integer overflow while attempting to add the values \
+                           `9223372036854775807` and\n    `700`",
                 ..TRANSFER
             },
         ],
