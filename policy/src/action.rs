@@ -62,7 +62,7 @@ pub(super) struct Shapes {
     pub(super) figures: Vec<PastArgument>,
 }
 
-/// What a policy's text names, of what there is only for those that name it.
+/// The names in a policy's text of things that exist only for policies that name them.
 #[derive(Debug, Default)]
 pub(super) struct Named {
     /// The attributes of the actions whose past there is.

@@ -13,7 +13,7 @@ use schema::{Method, Param, Schema, Type, Value, scalar_bits, scalar_width, skip
 
 use crate::shape::attribute_name;
 
-/// What rules see of an argument of past versions.
+/// A figure of an argument of past versions, to rules.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum What {
     /// The sum over a window.
@@ -22,9 +22,9 @@ pub(crate) enum What {
     Last,
     /// The number of different values in a window.
     Distinct(Window),
-    /// Whether a version of a window had the value that the step has.
+    /// True if a version of a window had the value that the step has.
     Same(Window),
-    /// Whether one of the same signer did.
+    /// True if one of the same signer did.
     SameSigner(Window),
 }
 

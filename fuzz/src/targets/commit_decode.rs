@@ -194,7 +194,7 @@ impl ReadArguments for Calls {
     }
 }
 
-/// What is asked for of an argument.
+/// Draws a policy's interest in an argument.
 fn asked(rng: &mut StdRng, name: &str) -> TrackedArgument {
     let is_number = name == "number";
     let keeps = [Keep::Nothing, Keep::Day, Keep::Ever];

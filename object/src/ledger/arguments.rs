@@ -5,8 +5,8 @@
 //! earlier one if the policy before named it as well. Values are kept as hashes, up to a count; the
 //! last one is kept as it is, unless it is long.
 //!
-//! What cannot be told is never guessed: a figure that depends on more than is remembered is
-//! *unknown*, and whoever asks for it has to refuse.
+//! Nothing is guessed: a figure that depends on more than is remembered is *unknown*, and a policy
+//! that asks for it has to refuse.
 //!
 //! Invariant: marks ascend by action and argument, and each remembers something.
 
@@ -256,7 +256,7 @@ impl ArgumentMark {
         MARK_OWN_BYTES + text + entries + self.signed.memory_bytes()
     }
 
-    /// What `tracked` asks for of the argument, if it is still of the same kind.
+    /// Returns the part of `tracked` about the argument, if it is still of the same kind.
     fn asked<'t>(&self, tracked: &'t Tracked) -> Option<&'t TrackedArgument> {
         let asked = tracked.argument(&self.action, &self.argument)?;
         (asked.class == self.class).then_some(asked)

@@ -1,5 +1,5 @@
-//! What a policy reads of the past, and with it what a ledger remembers: actions, the arguments of
-//! their versions, and the keys that the policy's text names.
+//! The past that a policy reads, and a ledger therefore remembers: actions, the arguments of their
+//! versions, and the keys that the policy's text names.
 //!
 //! This module does not know how a policy says so, nor how arguments are encoded: what derives a
 //! [`Tracked`] from a policy gives it a reader of arguments.
@@ -136,7 +136,7 @@ pub trait ReadArguments: fmt::Debug + Send + Sync {
     fn read<'a>(&'a self, method: &str, name: &str, arguments: &'a [u8]) -> Option<Argument<'a>>;
 }
 
-/// How long values are remembered.
+/// The time for which values are remembered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum Keep {
     /// Not at all.
@@ -148,14 +148,14 @@ pub enum Keep {
     Ever,
 }
 
-/// What a policy reads of an argument of the versions that an action made.
+/// The figures that a policy reads of an argument of the versions that an action made.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrackedArgument {
     /// The action: a method.
     pub action: String,
     /// The argument's name.
     pub argument: String,
-    /// Its kind.
+    /// The argument's kind.
     pub class: Class,
     /// True if the sum for ever is kept.
     pub total: bool,
@@ -163,9 +163,9 @@ pub struct TrackedArgument {
     pub amounts: bool,
     /// True if the last value is kept.
     pub last: bool,
-    /// How long the different values are kept.
+    /// The time for which the different values are kept.
     pub values: Keep,
-    /// How long they are kept together with the key that asked.
+    /// The time for which they are kept together with the key that asked.
     pub signed: Keep,
 }
 
@@ -250,7 +250,7 @@ impl Tracked {
         &rest[..rest.partition_point(|it| it.action == action)]
     }
 
-    /// What is read of an argument, if anything is.
+    /// Returns the figures that are read of an argument, if any are.
     pub(super) fn argument(&self, action: &str, name: &str) -> Option<&TrackedArgument> {
         self.arguments_of(action).iter().find(|it| it.argument == name)
     }
@@ -269,7 +269,7 @@ impl Tracked {
 }
 
 impl TrackedArgument {
-    /// What arguments are ordered by.
+    /// Returns the names that arguments are ordered by.
     pub(super) fn place(&self) -> (&str, &str) {
         (&self.action, &self.argument)
     }

@@ -1,5 +1,5 @@
-//! What ledgers remember of arguments, against a model that keeps all of it in lists: sums, last
-//! values, different values, and what is unknown when more happened than there is room for.
+//! Ledgers' memory of arguments, against a model that keeps all of it in lists: sums, last values,
+//! different values, and figures that are unknown when more happened than there is room for.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -308,7 +308,7 @@ fn what_is_more_than_is_remembered_is_unknown_in_the_windows_that_it_is_in() {
     assert_eq!(figures(&life, Window::Hour, now), (None, None, None));
     let sum = (1 << 20) + PAST_VALUES_MAX as u64 * (PAST_VALUES_MAX as u64 + 1) / 2;
     assert_eq!(figures(&life, Window::Ever, now), (Some(sum), None, None), "a sum needs no list");
-    // What was dropped is out of the window in the end, and what is there counts.
+    // The dropped ones are out of the window in the end, and those that are there count.
     let hour = HOUR.as_millis() as u64;
     assert_eq!(figures(&life, Window::Hour, first + hour - 1), (None, None, None));
     assert_eq!(figures(&life, Window::Hour, first + hour).0, Some(sum - 1));

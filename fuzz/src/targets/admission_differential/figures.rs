@@ -1,4 +1,4 @@
-//! What policies see of past arguments, against a model that looks at all versions again: for each
+//! Figures of past arguments, as policies see them, against a model that looks at all versions again: for each
 //! figure that is asked for, a rule says its value, and each rule must hold, compiled or not.
 //!
 //! The model knows what the text of a rule means, and nothing of ledgers.
@@ -40,7 +40,7 @@ struct Made {
     signer: Option<PublicKey>,
 }
 
-/// What a rule asks for: the names behind `past`.
+/// A figure that a rule asks for: the names behind `past`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct Figure {
     method: &'static str,
@@ -49,7 +49,7 @@ struct Figure {
     window: &'static str,
 }
 
-/// What a figure is.
+/// The value of a figure.
 enum Is {
     /// Cedar's text of the value.
     This(String),
@@ -86,12 +86,12 @@ impl Figure {
         match is {
             Is::This(text) => format!("{has}{path} == {text}"),
             Is::Absent => format!("!({record} has {name})"),
-            // Whatever it is, it is not said.
+            // The comparison is decided on whatever the value is.
             Is::Unknown => format!("{has}{path} == {path}"),
         }
     }
 
-    /// What the figure is at a step with these arguments and signer.
+    /// Returns the figure's value at a step with these arguments and signer.
     fn of(&self, made: &[Made], step: &Made) -> Is {
         let span = match self.window {
             "minute" => MINUTE.as_millis() as u64,

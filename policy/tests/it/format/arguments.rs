@@ -1,4 +1,4 @@
-//! What a ledger remembers of arguments: entries and changes, walked by their tables.
+//! A ledger's memory of arguments: entries and changes, walked by their tables.
 
 use std::sync::Arc;
 
@@ -146,7 +146,7 @@ fn ledger_of_arguments() {
     assert_eq!(found, LedgerValue(value(2, Some(SIGNER), b"ada").try_into().unwrap()));
 }
 
-/// The changes of some amounts: so many are gone, and this one is new.
+/// The changes of some amounts: those at these places are gone, and these are new.
 fn amounts_change(gone: &[usize], newer: &[(u64, u64, u64)]) -> Vec<u8> {
     let mut fields = vec![("gone", count(gone.len()))];
     fields.extend(gone.iter().flat_map(|gap| [("amount place", count(*gap)), ("zero", vec![0])]));

@@ -252,7 +252,7 @@ fn what_is_not_known_is_refused_by_its_name() {
     assert!(matches!(known, Decision::Refuse { reason: Refusal::NotPermitted, .. }), "{known:?}");
     let policy = check_taken("context.lineage.past.pay.distinct.to.ever < 2000");
     assert_eq!(edited(&policy, &many, "somebody"), refused("pay.distinct.to.ever"));
-    // Of the amounts that are forgotten, a sum for ever knows nevertheless.
+    // A sum for ever knows of the amounts that are forgotten.
     let policy = check_taken("context.lineage.past.pay.sum.amount.ever == 1025");
     assert!(matches!(edited(&policy, &many, ""), Decision::Permit { .. }));
     let policy = check_taken("context.lineage.past.pay.sum.amount.hour < 2000");
