@@ -8,7 +8,7 @@ use std::ops::Range;
 
 use object::codec::Reader;
 use object::ledger::{Argument, Class, Keep, ReadArguments, TrackedArgument, Window};
-use object::limits::{NAME_BYTES_MAX, PAYLOAD_VALUES_MAX};
+use object::limits::{NAME_BYTES_MAX, PAST_ARGUMENTS_MAX, PAYLOAD_VALUES_MAX};
 use schema::{Method, Param, Schema, Type, Value, scalar_bits, scalar_width, skip_value};
 
 use crate::shape::attribute_name;
@@ -243,6 +243,7 @@ pub(crate) fn tracked(figures: &[PastArgument]) -> Vec<TrackedArgument> {
             What::SameSigner(window) => it.signed = it.signed.max(keep(window)),
         }
     }
+    debug_assert!(tracked.len() <= PAST_ARGUMENTS_MAX, "the profile allows no more");
     tracked.into_values().collect()
 }
 

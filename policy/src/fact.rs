@@ -343,6 +343,7 @@ impl PastArgument {
         present: Option<Argument<'_>>,
         facts: &Facts<'_>,
     ) -> FactValue<'a> {
+        debug_assert!(self.is_same(), "other figures need no look at the step's arguments");
         let (window, signer) = match self.what {
             What::SameSigner(window) => (window, Some(facts.signers.first())),
             What::Same(window) => (window, None),

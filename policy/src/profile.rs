@@ -274,6 +274,7 @@ impl<'t> Scan<'t> {
             // It goes on with this name.
             self.mentions.pop();
         }
+        debug_assert!(mention.names.len() <= NAMES_MAX, "a mention ends with its window");
         let is_window = mention.has_window_at(index);
         self.mentions.push(mention.clone());
         if let Some((action, argument, _)) = mention.asked() {
