@@ -1,5 +1,6 @@
-//! Figures of past arguments, as policies see them, against a model that looks at all versions again: for each
-//! figure that is asked for, a rule says its value, and each rule must hold, compiled or not.
+//! Figures of past arguments, as policies see them, against a model that looks at all versions
+//! again: for each figure that is asked for, a rule says its value, and each rule must hold,
+//! compiled or not.
 //!
 //! The model knows what the text of a rule means, and nothing of ledgers.
 
@@ -355,6 +356,7 @@ fn decide(
     let image = &&placed.image[..];
     let raw = Raw { before: image, after: image, state: STATE, arguments: &bytes };
     let values = Values { before: &placed.value, after: &placed.value, input: &step.arguments };
-    let compiled = policy.decide_raw(&facts, &raw).map(|ruling| ("compiled", ruling.into()));
+    let compiled =
+        policy.decide_raw(&facts, &raw).map(|ruling| ("compiled", Decision::from(ruling)));
     Ok(compiled.into_iter().chain([("by Cedar", policy.decide(&facts, &values))]).collect())
 }
