@@ -2,7 +2,8 @@
 //! authorizer does, by the same rules.
 //!
 //! Where a program leaves the decision to Cedar, there is nothing to compare; the tally counts
-//! both. Figures of past arguments are what a model says. No rule of which the policy says that it can never hold is behind a decision.
+//! both. Figures of past arguments are what a model says. No rule of which the policy says that it
+//! can never hold is behind a decision.
 
 mod figures;
 

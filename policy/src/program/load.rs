@@ -62,8 +62,8 @@ pub(crate) enum Load {
     Fact(Fact),
     /// A count of the items of the lists at an offset of the states.
     Count(Count, u32, Kind),
-    /// Tests whether the past has the value of the step's own argument; has the step's parameters if
-    /// there is such an argument.
+    /// Tests whether the past has the value of the step's own argument; has the step's parameters
+    /// if there is such an argument.
     Same(Arc<PastArgument>, Option<Arc<[Param]>>),
 }
 
