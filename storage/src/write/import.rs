@@ -435,7 +435,7 @@ impl<'s> Stage<'s> {
             bytes.ok_or_else(|| out_of_order(what))
         };
         let bytes = blob(BlobHash::Policy(header.policy), "a policy")?;
-        let wasm = || Ok(blob(BlobHash::Code(header.code), "a module")?);
+        let wasm = || blob(BlobHash::Code(header.code), "a module");
         // The first reading has verified that these are a policy and a module.
         self.tracked = match Policy::tracked_by::<Error>(&bytes, wasm) {
             Err(error) if !matches!(error.kind(), ErrorKind::Object(_)) => return Err(error),
