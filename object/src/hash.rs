@@ -178,6 +178,8 @@ hashes! {
     LedgerLeaf = own("continuant 2 ledger leaf");
     /// Hash of the entries of a ledger below two others.
     LedgerNode = own("continuant 2 ledger node");
+    /// A value of an argument that a ledger remembers.
+    LedgerValue = own("continuant 2 ledger value");
     /// The detail of a refusal, and its input.
     RefusedHash = salted("continuant 2 refused");
     /// A refusal on record, and through it all those before.

@@ -9,17 +9,24 @@
 //!
 //! Invariant: `Ledger::changed_by` accepts exactly the bytes that `changes` writes.
 
+mod arguments;
 mod changes;
+mod latest;
 mod nonces;
 mod past;
 mod sessions;
+mod tracked;
 mod trie;
 
 use std::sync::Arc;
 
+pub use self::arguments::{ArgumentMark, Last};
 pub use self::nonces::{NonceProblem, Nonces, Used};
-pub use self::past::{DAY, HOUR, MINUTE, Mark, Past, Tracked};
+pub use self::past::{Mark, Past};
 pub use self::sessions::{SessionEntry, SessionProblem, Sessions};
+pub use self::tracked::{
+    Argument, Class, DAY, HOUR, Keep, MINUTE, ReadArguments, Tracked, TrackedArgument, Window,
+};
 use crate::codec::Reader;
 use crate::credential::{Credential, Proof, PublicKey};
 use crate::error::Result;
@@ -66,10 +73,9 @@ impl Ledger {
         if is_renamed && next.nonces.has_floor() {
             Arc::make_mut(&mut next).nonces.rename();
         }
-        let action = input.request.action();
-        if tracked.has(action) || !self.past.is_within(tracked) {
+        if tracked.has(input.request.action()) || !self.past.is_within(tracked) {
             let past = &mut Arc::make_mut(&mut next).past;
-            past.record(tracked, action, seq, input.time, signers.first());
+            past.record(tracked, seq, input, signers.first());
         }
         next
     }
@@ -84,7 +90,9 @@ impl Ledger {
     pub fn encoded_bytes_about(&self) -> usize {
         let (actions, recent) = self.past.counts();
         let (sessions, keys) = self.sessions.counts();
-        16 + 50 * self.nonces.len() + 64 * actions + 17 * recent + 52 * sessions + 32 * keys
+        let arguments = self.past.arguments.encoded_bytes_about();
+        let rest = 64 * actions + 17 * recent + 52 * sessions + 32 * keys;
+        16 + 50 * self.nonces.len() + rest + arguments
     }
 
     /// Returns the changes since `base`, as bytes.
@@ -93,6 +101,7 @@ impl Ledger {
         self.nonces.put_changes(&base.nonces, &mut bytes);
         self.past.put_changes(&base.past, &mut bytes);
         self.sessions.put_changes(&base.sessions, &mut bytes);
+        self.past.arguments.put_changes(&base.past.arguments, &mut bytes);
         bytes
     }
 
@@ -104,8 +113,9 @@ impl Ledger {
     pub fn changed_by(&self, bytes: &[u8]) -> Result<Ledger> {
         let mut reader = Reader::new("changes of a ledger", bytes);
         let nonces = self.nonces.changed_by(&mut reader)?;
-        let past = self.past.changed_by(&mut reader)?;
+        let mut past = self.past.changed_by(&mut reader)?;
         let sessions = self.sessions.changed_by(&mut reader)?;
+        past.arguments = self.past.arguments.changed_by(&mut reader)?;
         if reader.left() > 0 {
             let found = format!("{} more bytes", reader.left());
             return Err(reader.fail(0, "the end", found));
@@ -138,6 +148,7 @@ impl Ledger {
         self.nonces.put_root(&mut bytes);
         self.past.put_root(&mut bytes);
         self.sessions.put_root(&mut bytes);
+        self.past.arguments.put_root(&mut bytes);
         LedgerHash::of(&bytes)
     }
 }

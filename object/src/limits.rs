@@ -91,6 +91,12 @@ pub const SESSION_KEYS_NAMED_MAX: usize = 256;
 pub const PAST_ACTIONS_MAX: usize = 32;
 /// Versions that one action made that a head remembers one by one.
 pub const PAST_RECENT_MAX: usize = 64;
+/// Arguments of actions that a policy may ask about in the past.
+pub const PAST_ARGUMENTS_MAX: usize = 16;
+/// Amounts, and different values, of one argument that a head remembers one by one.
+pub const PAST_VALUES_MAX: usize = 1024;
+/// Bytes of the last text, or the last bytes, of an argument that a head remembers.
+pub const PAST_TEXT_BYTES_MAX: usize = 256;
 /// The longest time in the future, in milliseconds, at which a signature or a session may expire:
 /// after that long, its key's nonce may be forgotten.
 pub const EXPIRY_MS_MAX: u64 = 7 * 24 * 60 * 60 * 1000;

@@ -4,11 +4,13 @@
 //! This module does not know Cedar's crate, nor any policy.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use object::Diagnostic;
 use object::limits::POLICY_ATTRIBUTES_MAX;
 use schema::{Method, Schema};
 
+use crate::argument::{Mention, PastArgument};
 use crate::fact::{self, Placed};
 use crate::shape::{Attribute, attributes, count};
 
@@ -54,20 +56,31 @@ pub(super) struct Shapes {
     pub(super) actions: Vec<Action>,
     /// The other facts in every context.
     pub(super) facts: Vec<Placed>,
+    /// The names behind `past` in the policy's text.
+    pub(super) mentions: Vec<Mention>,
+    /// The figures of arguments that the facts have, each once and in order.
+    pub(super) figures: Vec<PastArgument>,
+}
+
+/// The names in a policy's text of things that exist only for policies that name them.
+#[derive(Debug, Default)]
+pub(super) struct Named {
+    /// The attributes of the actions whose past there is.
+    pub(super) past: BTreeSet<String>,
+    /// The names behind `past`, among them those of arguments.
+    pub(super) mentions: Vec<Mention>,
+    /// The optional actions.
+    pub(super) actions: Vec<&'static str>,
 }
 
 impl Shapes {
-    /// Derives the shapes from a schema. The past has the actions whose attributes are named in
-    /// `past`. Of the optional actions, those in `named` exist.
+    /// Derives the shapes from a schema, with what a policy's text names.
     ///
     /// # Errors
     ///
     /// The schema has more attributes than a validator should be asked to hold.
-    pub(super) fn new(
-        schema: &Schema,
-        past: &BTreeSet<String>,
-        named: &[&'static str],
-    ) -> Result<Shapes, Diagnostic> {
+    pub(super) fn new(schema: &Schema, named: Named) -> Result<Shapes, Diagnostic> {
+        let Named { past, mentions, actions: named } = named;
         let state = attributes(schema.state().fields.iter().map(|field| (&field.name, &field.ty)));
         let state_count = count(&state);
         let mut total = 0;
@@ -95,6 +108,20 @@ impl Shapes {
         actions.push(Action { name: READ.to_string(), input: Vec::new(), facts });
         let upgrade = named.contains(&UPGRADE).then_some(UPGRADE);
         let own: Vec<&str> = OWN_ACTIONS.into_iter().chain(upgrade).collect();
-        Ok(Shapes { state, actions, facts: fact::all(schema, &own, past) })
+        let figures = mentions.iter().filter_map(|mention| PastArgument::of(schema, mention));
+        let figures: BTreeSet<PastArgument> = figures.collect();
+        let figures: Vec<PastArgument> = figures.into_iter().collect();
+        let facts = fact::all(schema, &own, &past, &figures);
+        Ok(Shapes { state, actions, facts, mentions, figures })
+    }
+
+    /// Returns the names of the past, with their places in the text, that an object with this
+    /// schema does not have, each with the ones that it has.
+    pub(super) fn misspelt(&self, schema: &Schema) -> impl Iterator<Item = (Range<usize>, String)> {
+        let own = OWN_ACTIONS.into_iter().chain([UPGRADE]);
+        let (own, figures): (Vec<&str>, Vec<&str>) =
+            (own.collect(), fact::PAST.map(|(name, _)| name).into());
+        let found = self.mentions.iter().map(move |it| it.misspelt(schema, &own, &figures));
+        found.flatten()
     }
 }

@@ -391,6 +391,7 @@ fn recorded(refusal: Refusal) -> (Reason, String) {
         }
         Refusal::OutOfRange { path } => (Reason::Evaluation, format!("{path} is above 2^63 - 1")),
         Refusal::TooLarge { path } => (Reason::Evaluation, format!("{path} is too large")),
+        Refusal::Unknown { path } => (Reason::Evaluation, format!("{path} is not known")),
         Refusal::Mismatch { path } => (Reason::Evaluation, format!("{path} is of another type")),
     }
 }

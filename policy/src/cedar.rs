@@ -121,7 +121,8 @@ impl Rules {
             tidy(findings)
         })?;
         let (set, spans) = name(&set, spans)?;
-        let warnings = validate(&set, &shapes, text)?;
+        let warnings = validate(&set, &shapes, text);
+        let warnings = warnings.map_err(|findings| spelling(findings, &shapes, schema))?;
         let trees = trees(&set)?;
         let rules = &trees;
         let stated: Vec<Stated> = rules.values().zip(spans.values().cloned()).map(stated).collect();
@@ -467,6 +468,24 @@ fn lead_on(finding: &mut Diagnostic, text: &str) {
     } else if written == "resource" && finding.message.contains("entity uid") {
         finding.message = OBJECT_IN_SCOPE.to_string();
     }
+}
+
+/// Puts the remedy in the place of findings about names of the past that there are not.
+fn spelling(findings: Vec<Diagnostic>, shapes: &Shapes, schema: &Schema) -> Vec<Diagnostic> {
+    let misspelt: Vec<(Range<usize>, String)> = shapes.misspelt(schema).collect();
+    let mended = findings.into_iter().map(|finding| {
+        let is_within = |(name, _): &&(Range<usize>, String)| {
+            let span = finding.span.as_ref();
+            span.is_some_and(|span| span.start <= name.start && name.end <= span.end)
+        };
+        // A finding about more than one expression is about the rule.
+        let mut of_it = misspelt.iter().filter(is_within);
+        match (of_it.next(), of_it.next()) {
+            (Some((name, message)), None) => Diagnostic::at(name.clone(), message),
+            _ => finding,
+        }
+    });
+    tidy(mended.collect())
 }
 
 /// Cedar's findings as ours, each with those that it comes with.

@@ -46,6 +46,12 @@ pub enum Refusal {
         /// The value.
         path: String,
     },
+    /// A rule reads of the past what is not known: more happened than is remembered, or a sum has a
+    /// negative number in it.
+    Unknown {
+        /// The figure.
+        path: String,
+    },
     /// The facts are not of this policy's schema: there is no such action, or a value is of
     /// another type.
     Mismatch {
@@ -66,6 +72,9 @@ impl fmt::Display for Refusal {
                 write!(f, "{path} is above what a policy can count to")
             }
             Refusal::TooLarge { path } => write!(f, "{path} is larger than a policy may read"),
+            Refusal::Unknown { path } => {
+                write!(f, "{path} is not known: it is of more than is remembered or counted")
+            }
             Refusal::Mismatch { path } => write!(f, "{path} is not of the policy's schema"),
         }
     }

@@ -5,9 +5,11 @@
 
 use std::fmt::Write;
 
+use object::ledger::Class;
 use serde_json::{Map, Value as Json, json};
 
 use crate::action::{ADVANCE, AMEND, MIGRATE, OPEN_SESSION, READ, Shapes, UPGRADE, WRITE};
+use crate::argument::What;
 use crate::fact::{self, Fact, Placed};
 use crate::shape::{Attribute, Shape};
 
@@ -169,6 +171,13 @@ impl<'a> Ty<'a> {
             | Fact::SenderCode
             | Fact::SenderPolicy
             | Fact::SenderFirstPolicy => Ty::Named("String".to_string()),
+            Fact::Argument(it) => match (it.what, it.class) {
+                (What::Same(_) | What::SameSigner(_), _) | (What::Last, Class::Bool) => {
+                    Ty::Named("Bool".to_string())
+                }
+                (What::Last, Class::Text | Class::Bytes) => Ty::Named("String".to_string()),
+                _ => long(),
+            },
             _ => long(),
         }
     }
@@ -236,7 +245,8 @@ fn of_shape(shape: &Shape) -> Ty<'_> {
 /// Returns the record type of the facts that are `depth` deep in the context.
 fn facts(known: &[Placed], depth: usize) -> Ty<'_> {
     let declared = fact::groups(known, depth).map(|(name, group)| {
-        let of_past = matches!(group[0].fact, Fact::Past(..)) && group[0].path.len() == depth + 2;
+        let is_past = |placed: &Placed| matches!(placed.fact, Fact::Past(..));
+        let of_past = group.iter().all(is_past) && group[0].path.len() == depth + 2;
         match fact::single(group, depth) {
             Some(fact) => (name, fact.is_optional(), Ty::of(fact)),
             None if of_past => (name, false, Ty::Named("Past".to_string())),

@@ -3,15 +3,17 @@
 //! This module does not know rules, nor how the deciding side represents a value.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use object::credential::PublicKey;
 use object::effects::Output;
-use object::ledger::{DAY, HOUR, MINUTE};
+use object::ledger::{Argument, Class, DAY, HOUR, Last, MINUTE};
 use object::message::Message;
 use object::time::Time;
 use schema::{Schema, Type};
 
+use crate::argument::{PastArgument, What};
 use crate::facts::Facts;
 use crate::shape::{attribute_name, is_set};
 
@@ -53,6 +55,8 @@ pub(super) enum Fact {
     },
     /// A figure of the versions that an action made.
     Past(String, Past),
+    /// A figure of an argument of the versions that an action made.
+    Argument(Arc<PastArgument>),
 }
 
 /// The items of a list that are counted, in the states before and after.
@@ -128,6 +132,15 @@ pub(super) enum FactValue<'a> {
     Receivers(&'a [Message]),
     Hash(&'a [u8; 32]),
     Text(&'a str),
+    Bool(bool),
+    /// A negative number: -1 less this.
+    Negative(u64),
+    /// Bytes that stand for their digits.
+    Bytes(&'a [u8]),
+    /// The past does not say: more happened than is remembered, or what cannot be counted.
+    Unknown,
+    /// A text, or bytes, longer than is remembered.
+    TooLong,
 }
 
 impl FactValue<'_> {
@@ -162,15 +175,20 @@ pub(super) const OF_UPGRADE: [(&str, Fact); 2] =
     [("upgrade.code", Fact::UpgradeCode), ("upgrade.policy", Fact::UpgradePolicy)];
 
 /// Returns the facts that policies of objects with this schema may read. The past has the methods
-/// and the `own` actions whose attributes are named in `past`.
-pub(super) fn all(schema: &Schema, own: &[&str], past: &BTreeSet<String>) -> Vec<Placed> {
+/// and the `own` actions whose attributes are named in `past`, and these `figures` of arguments.
+pub(super) fn all(
+    schema: &Schema,
+    own: &[&str],
+    past: &BTreeSet<String>,
+    figures: &[PastArgument],
+) -> Vec<Placed> {
     let mut all = Vec::new();
     for (path, fact) in PLAIN {
         all.push(Placed::at(path.split('.'), fact.clone()));
         // Facts of one record stand together.
         match fact {
             Fact::Credential => all.extend(approvals(schema).chain(counts(schema))),
-            Fact::Age => all.extend(of_the_past(schema, own, past)),
+            Fact::Age => all.extend(of_the_past(schema, own, past, figures)),
             _ => {}
         }
     }
@@ -198,15 +216,26 @@ fn counts(schema: &Schema) -> impl Iterator<Item = Placed> {
     })
 }
 
-fn of_the_past(schema: &Schema, own: &[&str], past: &BTreeSet<String>) -> Vec<Placed> {
+fn of_the_past(
+    schema: &Schema,
+    own: &[&str],
+    past: &BTreeSet<String>,
+    figures: &[PastArgument],
+) -> Vec<Placed> {
     let methods = schema.methods().iter().map(|method| method.name.as_str());
     let named =
         methods.chain(own.iter().copied()).filter(|action| past.contains(&attribute_name(action)));
     let facts = named.flat_map(|action| {
         let fact = |past| Fact::Past(action.to_string(), past);
-        PAST.map(|(what, past)| {
+        let versions = PAST.map(|(what, past)| {
             Placed::at(["lineage", "past", &attribute_name(action), what], fact(past))
-        })
+        });
+        // Figures of one argument stand together.
+        let arguments = figures.iter().filter(move |it| it.action == action).map(|it| {
+            let path = ["lineage", "past"].into_iter().chain(it.path.iter().map(String::as_str));
+            Placed::at(path, Fact::Argument(Arc::new(it.clone())))
+        });
+        versions.into_iter().chain(arguments)
     });
     facts.collect()
 }
@@ -232,11 +261,12 @@ impl Fact {
         match self {
             Fact::Wake | Fact::SenderCode | Fact::SenderPolicy | Fact::SenderFirstPolicy => true,
             Fact::Past(_, past) => past.is_optional(),
+            Fact::Argument(it) => it.what == What::Last,
             _ => false,
         }
     }
 
-    /// Returns the fact's value; none for facts that need the states.
+    /// Returns the fact's value; none for facts that need the states, or the step's arguments.
     pub(super) fn value<'a>(&self, facts: &'a Facts<'a>) -> Option<FactValue<'a>> {
         Some(match self {
             Fact::Signers => FactValue::Keys(facts.signers),
@@ -272,6 +302,7 @@ impl Fact {
                 .as_ref()
                 .map_or(FactValue::Absent, |(_, policy)| FactValue::Hash(&policy.0)),
             Fact::Approvals { .. } | Fact::Count { .. } => return None,
+            Fact::Argument(it) => return it.figure(facts),
             Fact::Past(action, what) => match (facts.past.of(action), what) {
                 (Some(mark), what) => FactValue::Number(match what {
                     Past::Count => mark.count(),
@@ -284,6 +315,66 @@ impl Fact {
                 (None, _) => FactValue::Number(0),
             },
         })
+    }
+}
+
+impl PastArgument {
+    /// Returns the figure's value; none where the step's arguments decide on it.
+    fn figure<'a>(&self, facts: &'a Facts<'a>) -> Option<FactValue<'a>> {
+        let mark = facts.past.argument(&self.action, &self.argument);
+        let figure = match self.what {
+            What::Sum(window) => mark.map_or(Some(0), |mark| mark.sum(window, facts.time)),
+            What::Distinct(window) => {
+                mark.map_or(Some(0), |mark| mark.distinct(window, facts.time))
+            }
+            What::Last => {
+                let last = mark.and_then(|mark| mark.last());
+                return Some(last.map_or(FactValue::Absent, |last| last_value(last, self.class)));
+            }
+            What::Same(_) | What::SameSigner(_) => return None,
+        };
+        Some(figure.map_or(FactValue::Unknown, FactValue::Number))
+    }
+
+    /// Returns whether the past has a version with the value that the step has, and where that is
+    /// asked, of the signer that the step has.
+    pub(super) fn is_seen<'a>(
+        &self,
+        present: Option<Argument<'_>>,
+        facts: &Facts<'_>,
+    ) -> FactValue<'a> {
+        debug_assert!(self.is_same(), "other figures need no look at the step's arguments");
+        let (window, signer) = match self.what {
+            What::SameSigner(window) => (window, Some(facts.signers.first())),
+            What::Same(window) => (window, None),
+            _ => return FactValue::Unknown,
+        };
+        let present = present.filter(|present| present.class() == self.class);
+        let mark = facts.past.argument(&self.action, &self.argument);
+        let (Some(present), Some(mark)) = (present, mark) else { return FactValue::Bool(false) };
+        let signer = match signer {
+            // Nobody signed both.
+            Some(None) => return FactValue::Bool(false),
+            signer => signer.flatten(),
+        };
+        let is_signed = signer.is_some();
+        let is_seen = mark.has(&present.value_hash(signer), is_signed, window, facts.time);
+        is_seen.map_or(FactValue::Unknown, FactValue::Bool)
+    }
+}
+
+/// The value that a version of a past had last, of a kind.
+fn last_value(last: &Last, class: Class) -> FactValue<'_> {
+    match (last, class) {
+        (Last::Number(number), Class::Bool) => FactValue::Bool(*number == 1),
+        (Last::Number(number), _) => FactValue::Number(*number),
+        (Last::Negative(number), _) => FactValue::Negative(*number),
+        (Last::Bytes(bytes), Class::Bytes) => FactValue::Bytes(bytes),
+        // A ledger's texts are UTF-8.
+        (Last::Bytes(bytes), _) => {
+            std::str::from_utf8(bytes).map_or(FactValue::Unknown, FactValue::Text)
+        }
+        (Last::TooLong, _) => FactValue::TooLong,
     }
 }
 

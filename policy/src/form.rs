@@ -3,9 +3,10 @@
 //!
 //! This module does not know Cedar's crate, nor where a literal stands.
 
-use object::limits::NAME_BYTES_MAX;
+use object::limits::{NAME_BYTES_MAX, PAST_VALUES_MAX};
 use schema::{Field, Schema, Type};
 
+use crate::argument::{PastArgument, What};
 use crate::fact::{Fact, Placed};
 use crate::shape::attribute_name;
 
@@ -89,6 +90,21 @@ impl Form {
             | Fact::Count { .. }
             | Fact::Past(..) => Form::Integer(0, i64::MAX),
             Fact::Pages => Form::Integer(0, u32::MAX.into()),
+            Fact::Argument(it) => Form::of_figure(it, schema),
+        }
+    }
+
+    fn of_figure(figure: &PastArgument, schema: &Schema) -> Form {
+        match figure.what {
+            What::Sum(_) => Form::Integer(0, i64::MAX),
+            What::Distinct(_) => Form::Integer(0, PAST_VALUES_MAX as i64),
+            What::Same(_) | What::SameSigner(_) => Form::Any,
+            What::Last => {
+                let params = schema.method(&figure.action).map(|method| &method.params[..]);
+                let mut params = params.unwrap_or_default().iter();
+                let param = params.find(|param| param.name == figure.argument);
+                param.map_or(Form::Any, |param| of_part(&param.ty, &[]))
+            }
         }
     }
 

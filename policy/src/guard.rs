@@ -205,7 +205,13 @@ fn put(value: Option<&[u8]>, sink: &mut Sink<'_>) -> Result<bool, Unread> {
 /// A fact as a payload: a `u64`, a `string` or a `list<string>`.
 fn encode(value: FactValue<'_>) -> Option<Vec<u8>> {
     Some(match value {
-        FactValue::Absent => return None,
+        // No plain fact has a value of the last of these.
+        FactValue::Absent
+        | FactValue::Bool(_)
+        | FactValue::Negative(_)
+        | FactValue::Bytes(_)
+        | FactValue::Unknown
+        | FactValue::TooLong => return None,
         FactValue::Number(number) => number.to_le_bytes().to_vec(),
         FactValue::Keys(keys) => texts(keys.iter().map(ToString::to_string), true),
         FactValue::Names(outputs) => texts(outputs.iter().map(|it| it.name.as_str()), true),

@@ -44,6 +44,7 @@
 
 mod action;
 pub mod admission;
+mod argument;
 mod cedar;
 mod decision;
 pub mod definition;

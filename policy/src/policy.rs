@@ -3,15 +3,17 @@
 //! It does not know how a step is run, or how its facts came about.
 
 use std::fmt;
+use std::sync::Arc;
 
 use object::hash::PolicyHash;
 use object::ledger::Tracked;
 use object::limits::{POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX};
 use object::memory::Memory;
 use object::{Diagnostic, ErrorKind, Result, in_text};
-use schema::{Most, Schema, Value};
+use schema::{Most, Schema, Value, code};
 
-use crate::action::{self, Shapes};
+use crate::action::{self, Named, Shapes};
+use crate::argument::{self, Methods, PastArgument};
 use crate::cedar::{self, Rules};
 use crate::decision::{Decision, Refusal};
 use crate::derived::Derived;
@@ -74,13 +76,15 @@ impl Policy {
         let (text, guard) = (law.text, law.guard.map(Guard::new).transpose()?);
         let wrong = |findings| ErrorKind::Policy(in_text(findings, text));
         let scanned = profile::scan(text).map_err(wrong)?;
-        let shapes = Shapes::new(schema, &scanned.past, &scanned.named);
+        let tracked = tracked_versions(&scanned);
+        let shapes = Shapes::new(schema, scanned.named);
         let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
+        let tracked = tracked_arguments(tracked, schema, &shapes.figures);
         let rules = Rules::parse(text, &scanned.rules, shapes, schema);
         let rules = rules.map_err(wrong)?;
         let lints = in_text(rules.lints().to_vec(), text);
         let hash = PolicyHash::of(&law.encode_in(language));
-        let (text, tracked) = (text.to_string(), tracked(scanned));
+        let text = text.to_string();
         Ok(Policy { text, language, hash, tracked, rules, lints, guard })
     }
 
@@ -125,16 +129,28 @@ impl Policy {
         Policy::build(law, language, schema)
     }
 
-    /// Returns the part of the past that the policy of this encoding reads. It scans the text and
-    /// needs no schema.
+    /// Returns the part of the past that the policy of this encoding reads. It scans the text, and
+    /// needs the module, which `wasm` returns, only if the text asks for past arguments.
     ///
     /// # Errors
     ///
-    /// `Decode`, as of [`Policy::decode`]; `Policy`: the text is outside of the profile.
-    pub fn tracked_by(bytes: &[u8]) -> Result<Tracked> {
+    /// `Decode`, as of [`Policy::decode`]; `Policy`: the text is outside of the profile. Those of
+    /// [`code::read`] and [`Schema::parse`], and of `wasm`.
+    pub fn tracked_by<E: From<object::Error>>(
+        bytes: &[u8],
+        wasm: impl FnOnce() -> Result<Vec<u8>, E>,
+    ) -> Result<Tracked, E> {
         let (law, _) = law::decode(bytes)?;
-        let scanned = profile::scan(law.text);
-        Ok(tracked(scanned.map_err(|found| ErrorKind::Policy(in_text(found, law.text)))?))
+        let wrong = |found| object::Error::from(ErrorKind::Policy(in_text(found, law.text)));
+        let scanned = profile::scan(law.text).map_err(wrong)?;
+        let (tracked, mentions) = (tracked_versions(&scanned), scanned.named.mentions);
+        if mentions.iter().all(|mention| mention.asked().is_none()) {
+            return Ok(tracked);
+        }
+        let schema = Schema::parse(&code::read(&wasm()?)?.schema_text)?;
+        let figures = mentions.iter().filter_map(|it| PastArgument::of(&schema, it));
+        let figures: Vec<PastArgument> = figures.collect();
+        Ok(tracked_arguments(tracked, &schema, &figures))
     }
 
     /// Reads the states before and after a step, as far as the rules on `action` read them: other
@@ -272,9 +288,15 @@ impl From<Ruling<'_>> for Decision {
 
 /// Returns the actions that stand behind `past`, and the keys that are named. An action's name has
 /// `-` in WIT where it has `_` in Cedar.
-fn tracked(scanned: Scanned) -> Tracked {
-    let actions = scanned.past.iter().map(|name| name.replace('_', "-"));
-    Tracked::new(actions, scanned.has_windows).naming(scanned.keys)
+fn tracked_versions(scanned: &Scanned) -> Tracked {
+    let actions = scanned.named.past.iter().map(|name| name.replace('_', "-"));
+    Tracked::new(actions, scanned.has_windows).naming(scanned.keys.iter().copied())
+}
+
+/// Adds the arguments that figures are of.
+fn tracked_arguments(tracked: Tracked, schema: &Schema, figures: &[PastArgument]) -> Tracked {
+    let methods = Arc::new(Methods::of(schema, figures));
+    tracked.reading(argument::tracked(figures), methods)
 }
 
 impl fmt::Debug for Policy {
@@ -293,7 +315,10 @@ pub fn derived_schema(schema: &Schema) -> Result<String> {
     let methods = schema.methods().iter().map(|method| method.name.as_str());
     let own = action::OWN_ACTIONS.into_iter().chain([action::UPGRADE]);
     let past = methods.chain(own).map(attribute_name).collect();
-    let shapes = Shapes::new(schema, &past, &action::IF_NAMED);
+    let figures = schema.methods().iter().flat_map(|it| PastArgument::all(schema, it));
+    let mentions = figures.map(PastArgument::mention).collect();
+    let actions = action::IF_NAMED.to_vec();
+    let shapes = Shapes::new(schema, Named { past, mentions, actions });
     let shapes = shapes.map_err(|finding| ErrorKind::Policy(vec![finding]))?;
     Ok(Derived::whole(&shapes).print())
 }

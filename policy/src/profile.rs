@@ -26,13 +26,14 @@ use std::ops::Range;
 use object::Diagnostic;
 use object::credential::PublicKey;
 use object::limits::{
-    PAST_ACTIONS_MAX, POLICY_ACCESSES_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX,
+    PAST_ACTIONS_MAX, PAST_ARGUMENTS_MAX, POLICY_ACCESSES_MAX, POLICY_BYTES_MAX, POLICY_DEPTH_MAX,
     POLICY_LITERAL_BYTES_MAX, POLICY_NESTING_MAX, POLICY_OPERATORS_MAX, POLICY_TOKENS_MAX,
     RULES_MAX,
 };
 
 pub(super) use self::written::{Writ, Written, unknown_escape, written};
-use crate::action::IF_NAMED;
+use crate::action::{IF_NAMED, Named};
+use crate::argument::{Mention, NAMES_MAX};
 use crate::fact::is_window;
 
 /// Findings that are listed; a text with more is refused all the same.
@@ -42,13 +43,12 @@ pub(super) const FINDINGS_MAX: usize = 64;
 pub(super) struct Scanned {
     /// The place of each rule, in order.
     pub(super) rules: Vec<Range<usize>>,
-    /// The names of attributes behind `past`: the actions whose past rules may read.
-    pub(super) past: BTreeSet<String>,
-    /// True if any name in the text is that of a time window.
+    /// The names of attributes behind `past`, the first of which are the actions whose past rules
+    /// may read; and the optional actions (those that exist only if a policy names them) that stand
+    /// anywhere in the text as `Action::"..."`.
+    pub(super) named: Named,
+    /// True if any name in the text is that of a time window, other than the window of an argument.
     pub(super) has_windows: bool,
-    /// The optional actions (those that exist only if a policy names them) that stand anywhere in
-    /// the text as `Action::"..."`.
-    pub(super) named: Vec<&'static str>,
     /// The keys that stand anywhere as a text of their digits.
     pub(super) keys: BTreeSet<PublicKey>,
 }
@@ -72,8 +72,9 @@ pub(super) fn scan(text: &str) -> Result<Scanned, Vec<Diagnostic>> {
     findings.extend(outcome.err());
     match findings.is_empty() {
         true => {
-            let Scan { rules, past, has_windows, named, keys, .. } = scan;
-            Ok(Scanned { rules, past, has_windows, named, keys })
+            let Scan { rules, past, mentions, has_windows, named, keys, .. } = scan;
+            let named = Named { past, mentions, actions: named };
+            Ok(Scanned { rules, named, has_windows, keys })
         }
         false => Err(findings),
     }
@@ -143,6 +144,14 @@ impl Group {
     }
 }
 
+/// The names behind a `past`, as far as they are read.
+#[derive(Debug)]
+struct BehindPast {
+    mention: Mention,
+    /// True if the token that a name follows stands before.
+    is_next: bool,
+}
+
 struct Scan<'t> {
     text: &'t str,
     /// First byte that is not yet a token.
@@ -156,10 +165,14 @@ struct Scan<'t> {
     /// The start of the rule being read.
     start: Option<usize>,
     past: BTreeSet<String>,
+    mentions: Vec<Mention>,
+    /// The actions and arguments that figures are asked of.
+    arguments: BTreeSet<(String, String)>,
     has_windows: bool,
-    /// True if the tokens before are `past`; and true if also the token that an attribute's name
-    /// follows.
-    behind_past: (bool, bool),
+    /// The names behind `past`, while they are read.
+    behind_past: Option<BehindPast>,
+    /// The name before the last token, if that is a `.`.
+    record: &'t str,
     named: Vec<&'static str>,
     keys: BTreeSet<PublicKey>,
     /// True if the tokens before are `Action::`.
@@ -179,8 +192,11 @@ impl<'t> Scan<'t> {
             rules: Vec::new(),
             start: None,
             past: BTreeSet::new(),
+            mentions: Vec::new(),
+            arguments: BTreeSet::new(),
             has_windows: false,
-            behind_past: (false, false),
+            behind_past: None,
+            record: "",
             named: Vec::new(),
             keys: BTreeSet::new(),
             behind_action: false,
@@ -217,21 +233,61 @@ impl<'t> Scan<'t> {
     fn look_for_past(&mut self, token: &Token<'t>) -> Result<(), Diagnostic> {
         let is_name = matches!(token.kind, Kind::Word | Kind::Text);
         let name = token.text.trim_matches('"');
-        self.has_windows |= is_name && is_window(name);
-        self.behind_past = match (self.behind_past, token.text) {
-            ((true, false), "." | "[" | "has") => (true, true),
-            ((true, false), "]") => (true, false),
-            ((true, true), _) if is_name => {
-                self.past.insert(name.to_string());
-                if self.past.len() > PAST_ACTIONS_MAX {
-                    let message = format!("the past of more than {PAST_ACTIONS_MAX} actions");
-                    return Err(Diagnostic::at(token.span.clone(), message));
-                }
-                (false, false)
+        let (is_of_lineage, before) = (self.record == "lineage", self.previous.as_ref());
+        let is_access = before.is_some_and(|before| token.text == "." && before.kind == Kind::Word);
+        self.record = before.filter(|_| is_access).map_or("", |before| before.text);
+        let mut window = is_name && is_window(name);
+        match (self.behind_past.take(), token.text) {
+            (Some(behind), "." | "[" | "has") if !behind.is_next => {
+                self.behind_past = Some(BehindPast { is_next: true, ..behind });
             }
-            _ => (is_name && name == "past", false),
-        };
+            (Some(behind), "]") if !behind.is_next => self.behind_past = Some(behind),
+            (Some(behind), _) if behind.is_next && is_name => {
+                window &= !self.mention(behind, (name, token.span.clone()))?;
+            }
+            _ if is_name && name == "past" => {
+                let mention = Mention { names: Vec::new(), is_of_lineage };
+                self.behind_past = Some(BehindPast { mention, is_next: false });
+            }
+            _ => {}
+        }
+        self.has_windows |= window;
         Ok(())
+    }
+
+    /// Adds a name to those behind `past`; returns whether it is the window of an argument.
+    fn mention(
+        &mut self,
+        behind: BehindPast,
+        (name, span): (&str, Range<usize>),
+    ) -> Result<bool, Diagnostic> {
+        let mut mention = behind.mention;
+        let index = mention.names.len();
+        mention.names.push((name.to_string(), span.clone()));
+        if index == 0 {
+            self.past.insert(name.to_string());
+            if self.past.len() > PAST_ACTIONS_MAX {
+                let message = format!("the past of more than {PAST_ACTIONS_MAX} actions");
+                return Err(Diagnostic::at(span, message));
+            }
+        } else {
+            // It goes on with this name.
+            self.mentions.pop();
+        }
+        debug_assert!(mention.names.len() <= NAMES_MAX, "a mention ends with its window");
+        let is_window = mention.has_window_at(index);
+        self.mentions.push(mention.clone());
+        if let Some((action, argument, _)) = mention.asked() {
+            self.arguments.insert((action.to_string(), argument.to_string()));
+        }
+        if self.arguments.len() > PAST_ARGUMENTS_MAX {
+            let message = format!("the past of more than {PAST_ARGUMENTS_MAX} arguments");
+            return Err(Diagnostic::at(span, message));
+        }
+        if mention.names.len() < NAMES_MAX {
+            self.behind_past = Some(BehindPast { mention, is_next: false });
+        }
+        Ok(is_window)
     }
 
     fn look_for_actions(&mut self, token: &Token<'t>) {

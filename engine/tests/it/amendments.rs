@@ -130,6 +130,55 @@ fn what_is_on_record_decides_on_what_follows() {
     }
 }
 
+/// A spending limit: what was admitted counts, here and wherever the object goes on.
+#[test]
+fn what_arguments_come_to_is_remembered_wherever_the_object_goes() {
+    let fixture = Fixture::new();
+    let db = fixture.open();
+    let limit = r#"
+        @id("add") permit(principal, action == Action::"add", resource) when {
+            context.lineage.past.add.sum.amount.hour + context.input.amount <= 10
+        };
+        @id("new") forbid(principal, action == Action::"add", resource) when {
+            context.lineage.past.add.same.amount.day
+        };
+        @id("amend") permit(principal, action == Action::"amend", resource);"#;
+    let id = db.create(counter_code(limit)).unwrap();
+    add(&db, id, 4).unwrap();
+    check(add(&db, id, 4), Reason::Forbidden);
+    check(add(&db, id, 7), Reason::NotPermitted);
+    add(&db, id, 5).unwrap();
+    let (here, there, _elsewhere) = check_anywhere(&fixture, db, id);
+    for db in [here, there] {
+        check(add(&db, id, 2), Reason::NotPermitted);
+        add(&db, id, 1).unwrap();
+        db.advance_clock(Time::from_millis(START + 60 * MINUTE)).unwrap();
+        check(add(&db, id, 5), Reason::Forbidden);
+        add(&db, id, 6).unwrap();
+        check(add(&db, id, 8), Reason::NotPermitted);
+        // Another policy that asks for the sum goes on with it, and not for the values.
+        let sums = r#"
+            @id("add") permit(principal, action == Action::"add", resource) when {
+                context.lineage.past.add.sum.amount.hour + context.input.amount <= 13
+            };
+            @id("amend") permit(principal, action == Action::"amend", resource);"#;
+        db.amend(id, sums).wait().unwrap();
+        check(add(&db, id, 8), Reason::NotPermitted);
+        add(&db, id, 6).unwrap();
+        db.amend(id, limit).wait().unwrap();
+        check(add(&db, id, 1), Reason::NotPermitted);
+        db.advance_clock(Time::from_millis(START + 120 * MINUTE)).unwrap();
+        add(&db, id, 6).unwrap();
+        check(add(&db, id, 6), Reason::Forbidden);
+        assert_eq!(db.snapshot(id).unwrap().get::<u64>("total"), Ok(28));
+        db.verify(id, Replay::Yes).unwrap();
+        // A fork begins with nothing.
+        let fork = db.fork(id, db.info(id).unwrap().seq, None).unwrap();
+        add(&db, fork, 6).unwrap();
+        db.verify(fork, Replay::Yes).unwrap();
+    }
+}
+
 #[test]
 fn as_many_keys_as_a_rule_wants_are_on_record() {
     let fixture = Fixture::new();

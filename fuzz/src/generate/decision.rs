@@ -11,16 +11,17 @@ use object::credential::PublicKey;
 use object::effects::Output;
 use object::hash::{CodeHash, ObjectId, PolicyHash};
 use object::input::{Input, Request};
-use object::ledger::{DAY, HOUR, Ledger, MINUTE, Mark, Tracked};
+use object::ledger::{DAY, HOUR, Ledger, MINUTE, Mark};
 use object::message::{Message, Origin};
 use object::time::Time;
-use policy::{Facts, Principal};
+use policy::{Facts, Law, Policy, Principal};
 use rand::RngExt;
 use rand::rngs::StdRng;
-use schema::{Schema, Type, Value};
+use schema::{Param, Schema, Type, Value, encode_args};
 
 use crate::generate::bytes::number;
 use crate::generate::header;
+use crate::outcome::must;
 
 const TEXTS: &[&str] = &[
     "",
@@ -165,7 +166,7 @@ fn milliseconds(span: Duration) -> u64 {
 }
 
 impl Cast {
-    pub(crate) fn new(rng: &mut StdRng) -> Cast {
+    pub(crate) fn new(rng: &mut StdRng, schema: &Schema) -> Result<Cast, String> {
         let output = |name: &&str| Output { name: name.to_string(), payload: Vec::new() };
         let message = |byte: u8| {
             let to = ObjectId([byte; 32]);
@@ -174,7 +175,16 @@ impl Cast {
         let keys = [PublicKey([0; 32]), PublicKey([0xab; 32]), PublicKey([0xff; 32])];
         let mut ledger = Arc::new(Ledger::default());
         let mut ledgers = vec![Arc::clone(&ledger)];
-        let tracked = Tracked::new(PAST.map(str::to_string), true);
+        // A policy that asks for all of the past.
+        let mut seen = Vec::new();
+        of_the_past(&mut seen, schema);
+        let all = seen.iter().map(|seen| guarded(format!("{0} == {0}", seen.path), &seen.guards));
+        let all = all.collect::<Vec<_>>().join(") || (");
+        let text =
+            format!("@id(\"all\") permit(principal, action, resource) when {{ ({all}) }};\n");
+        let policy = must("a policy of all", Policy::decode(&Law::from(&text).encode(), schema))?;
+        let tracked = policy.tracked();
+        let params = schema.method(PAST[0]).map_or(&[][..], |method| &method.params[..]);
         let mut time = 0;
         for seq in 1..100 {
             let [minute, hour, day] = [MINUTE, HOUR, DAY].map(milliseconds);
@@ -184,17 +194,22 @@ impl Cast {
                 "advance" => Request::Cycle,
                 "write" => Request::Write { fields: Vec::new() },
                 "amend" => Request::Amend { policy: Vec::new() },
-                method => Request::Call { method: method.to_string(), arguments: Vec::new() },
+                method => {
+                    let values = params.iter().map(|param| value(rng, &param.ty));
+                    let arguments = encode_args(&values.collect::<Vec<_>>(), params);
+                    let arguments = must("encoding arguments", arguments)?;
+                    Request::Call { method: method.to_string(), arguments }
+                }
             };
             let start = rng.random_range(0..keys.len());
             let signers = &keys[start..rng.random_range(start..=keys.len())];
             let input = Input { request, time: Time::from_millis(time), credential: None };
-            ledger = ledger.next(&tracked, seq, &input, signers);
+            ledger = ledger.next(tracked, seq, &input, signers);
             if seq % 12 == 0 {
                 ledgers.push(Arc::clone(&ledger));
             }
         }
-        Cast {
+        Ok(Cast {
             keys,
             object: ObjectId([7; 32]),
             outputs: ["a", "b-b", "x"].iter().map(output).collect(),
@@ -206,7 +221,7 @@ impl Cast {
             }),
             messages: [0, 0xab, 0xff].map(message).to_vec(),
             ledgers,
-        }
+        })
     }
 
     /// Facts of a step of some action.
@@ -321,6 +336,54 @@ fn facts(common: &mut Vec<Seen>) {
     }
 }
 
+/// The facts of the past, those of arguments included.
+fn of_the_past(common: &mut Vec<Seen>, schema: &Schema) {
+    for action in PAST {
+        let of = format!("context.lineage.past.{action}");
+        for name in ["count", "minute", "minute_signers", "hour", "day", "day_signers"] {
+            let path = format!("{of}.{name}");
+            common.push(Seen { path, guards: Vec::new(), sort: Sort::Long });
+        }
+        for name in ["seq", "time"] {
+            let (path, guards) = (format!("{of}.{name}"), vec![format!("{of} has {name}")]);
+            common.push(Seen { path, guards, sort: Sort::Long });
+        }
+        let params = schema.method(action).map_or(&[][..], |method| &method.params[..]);
+        for Param { name, ty } in params {
+            let (of_it, mut last) = (name.replace('-', "_"), Vec::new());
+            see(&mut last, &format!("{of}.last"), name, inner(ty), &[]);
+            // Records and sets are not remembered.
+            let is_scalar = |seen: &Seen| matches!(seen.sort, Sort::Bool | Sort::Long | Sort::Text);
+            let Some(mut last) = last.pop().filter(is_scalar) else { continue };
+            if last.path != format!("{of}.last.{of_it}") {
+                continue;
+            }
+            let mut figure = |what: &str, sort| {
+                for window in ["minute", "hour", "day", "ever"] {
+                    let path = format!("{of}.{what}.{of_it}.{window}");
+                    common.push(Seen { path, guards: Vec::new(), sort });
+                }
+            };
+            figure("same", Sort::Bool);
+            figure("same_signer", Sort::Bool);
+            figure("distinct", Sort::Long);
+            if last.sort == Sort::Long {
+                figure("sum", Sort::Long);
+            }
+            last.guards = vec![format!("{of}.last has {of_it}")];
+            common.push(last);
+        }
+    }
+}
+
+/// The type of an argument that is there.
+fn inner(ty: &Type) -> &Type {
+    match ty {
+        Type::Option(payload) => payload,
+        ty => ty,
+    }
+}
+
 /// The actions of a schema, with the values that rules on each of them see.
 pub(crate) struct Visible {
     actions: Vec<(String, Vec<Seen>)>,
@@ -351,17 +414,7 @@ impl Visible {
                 }
             }
         }
-        for action in PAST {
-            let of = format!("context.lineage.past.{action}");
-            for name in ["count", "minute", "minute_signers", "hour", "day", "day_signers"] {
-                let path = format!("{of}.{name}");
-                common.push(Seen { path, guards: Vec::new(), sort: Sort::Long });
-            }
-            for name in ["seq", "time"] {
-                let (path, guards) = (format!("{of}.{name}"), vec![format!("{of} has {name}")]);
-                common.push(Seen { path, guards, sort: Sort::Long });
-            }
-        }
+        of_the_past(&mut common, schema);
         let methods = schema.methods().iter().map(|method| {
             let mut seen = Vec::new();
             for param in &method.params {
@@ -656,6 +709,6 @@ fn guarded(expr: String, guards: &[String]) -> String {
     }
 }
 
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }

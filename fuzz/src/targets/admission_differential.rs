@@ -2,7 +2,10 @@
 //! authorizer does, by the same rules.
 //!
 //! Where a program leaves the decision to Cedar, there is nothing to compare; the tally counts
-//! both. No rule of which the policy says that it can never hold is behind a decision.
+//! both. Figures of past arguments are what a model says. No rule of which the policy says that it
+//! can never hold is behind a decision.
+
+mod figures;
 
 use std::sync::Arc;
 
@@ -29,8 +32,14 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
         tally.add("schemas refused", 1);
         return Ok(());
     };
-    let (visible, cast) = (Visible::new(&schema), Cast::new(&mut rng));
+    let (visible, cast) = (Visible::new(&schema), Cast::new(&mut rng, &schema)?);
     let state = Type::Record(Arc::new(schema.state().clone()));
+    let mut of_figures = Counts::default();
+    for _ in 0..POLICIES {
+        figures::run(&mut rng, &cast, &mut of_figures)?;
+    }
+    tally.add("figures of the past compared", of_figures.permits);
+    tally.add("unknown figures refused", of_figures.refusals);
     for _ in 0..POLICIES {
         let rules = visible.rules(&mut rng, &cast);
         // As it is on record: rules that can never hold are compared too.

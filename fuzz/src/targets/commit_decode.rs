@@ -11,7 +11,9 @@ use object::effects::{Admission, Effects, decode_globals, encode_globals};
 use object::hash::SessionId;
 use object::image::BaseImage;
 use object::input::{Input, Request};
-use object::ledger::{Ledger, Nonces, Tracked, Used};
+use object::ledger::{
+    Argument, Class, Keep, Ledger, Nonces, ReadArguments, Tracked, TrackedArgument, Used,
+};
 use object::limits::{NONCES_MAX, PAGE_BYTES, SIGNATURES_MAX};
 use object::memory::Page;
 use object::refusal::Refusal;
@@ -132,12 +134,17 @@ fn life(rng: &mut StdRng) -> (Arc<Ledger>, Arc<Ledger>) {
     let actions = ["go", "write", "a-b"].iter().filter(|_| rng.random()).map(ToString::to_string);
     let named = (0..2).map(|key| PublicKey([key; 32]));
     let tracked = Tracked::new(actions.collect::<Vec<String>>(), rng.random()).naming(named);
+    let asked = ["number", "text"].map(|name| asked(rng, name));
+    let tracked = tracked.reading(asked, Arc::new(Calls));
     let mut ledger = Arc::new(Ledger::default());
     let mut earlier = Arc::clone(&ledger);
     let keys = [4, 40][rng.random_range(0..2)];
     for seq in 1..rng.random_range(1..80) {
         let request = match rng.random_range(0..3) {
-            0 => Request::Call { method: "go".to_string(), arguments: Vec::new() },
+            0 => {
+                let arguments = (0..rng.random_range(0..4)).map(|_| rng.random_range(0..4));
+                Request::Call { method: "go".to_string(), arguments: arguments.collect() }
+            }
             1 => Request::Write { fields: Vec::new() },
             _ => Request::Cycle,
         };
@@ -171,6 +178,36 @@ fn life(rng: &mut StdRng) -> (Arc<Ledger>, Arc<Ledger>) {
         crowd(rng, &tracked, &mut ledger.nonces);
     }
     (ledger, earlier)
+}
+
+/// Calls whose arguments are a number, the first byte less 1, and the text behind it.
+#[derive(Debug)]
+struct Calls;
+
+impl ReadArguments for Calls {
+    fn read<'a>(&'a self, _: &str, name: &str, arguments: &'a [u8]) -> Option<Argument<'a>> {
+        let (number, text) = arguments.split_first()?;
+        match name {
+            "number" => Some(Argument::Integer(i128::from(*number) - 1)),
+            _ => std::str::from_utf8(text).ok().map(Argument::Text),
+        }
+    }
+}
+
+/// Draws a policy's interest in an argument.
+fn asked(rng: &mut StdRng, name: &str) -> TrackedArgument {
+    let is_number = name == "number";
+    let keeps = [Keep::Nothing, Keep::Day, Keep::Ever];
+    TrackedArgument {
+        action: "go".to_string(),
+        argument: name.to_string(),
+        class: if is_number { Class::Integer } else { Class::Text },
+        total: is_number && rng.random(),
+        amounts: is_number && rng.random(),
+        last: rng.random(),
+        values: keeps[rng.random_range(0..3)],
+        signed: keeps[rng.random_range(0..3)],
+    }
 }
 
 /// Has more keys sign than a ledger remembers.

@@ -23,7 +23,7 @@ use crate::limits::NONCES_MAX;
 use crate::time::Time;
 
 use super::changes::{Advance, Change};
-use super::past::Tracked;
+use super::tracked::Tracked;
 use super::trie::{Entry, Key, Trie};
 
 /// The flag of floors of which there is one.

@@ -1,5 +1,5 @@
 //! The past, as far as a policy reads it: for each tracked action, how many versions it made, when
-//! it made the last one, and which keys asked for the last few.
+//! it made the last one, and which keys asked for the last few; and the arguments of the versions.
 //!
 //! Only what the policy reads is kept, from the version that brings the policy in. Refusals do not
 //! count.
@@ -10,64 +10,23 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::arguments::{ArgumentMark, Arguments};
+use super::tracked::{DAY, Tracked};
 use crate::codec::{Reader, Write};
 use crate::credential::PublicKey;
 use crate::error::Result;
 use crate::hash::LedgerLeaf;
+use crate::input::Input;
 use crate::limits::{NAME_BYTES_MAX, PAST_ACTIONS_MAX, PAST_RECENT_MAX, SEQ_MAX};
 use crate::time::Time;
 
-/// A minute.
-pub const MINUTE: Duration = Duration::from_secs(60);
-/// An hour.
-pub const HOUR: Duration = Duration::from_secs(60 * 60);
-/// A day: versions are remembered for as long, one by one.
-pub const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-
-/// The actions whose past a policy reads, and the keys that its text names.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Tracked {
-    actions: BTreeSet<String>,
-    /// True if recent versions are kept one by one.
-    recent: bool,
-    keys: BTreeSet<PublicKey>,
-}
-
-impl Tracked {
-    /// Tracks nothing.
-    pub const NONE: &Tracked =
-        &Tracked { actions: BTreeSet::new(), recent: false, keys: BTreeSet::new() };
-
-    /// Tracks these actions, at most [`PAST_ACTIONS_MAX`]: their counts and, with `recent`, their
-    /// last versions one by one.
-    pub fn new(actions: impl IntoIterator<Item = String>, recent: bool) -> Tracked {
-        let actions = actions.into_iter().take(PAST_ACTIONS_MAX).collect();
-        Tracked { actions, recent, keys: BTreeSet::new() }
-    }
-
-    /// Adds the keys that the policy's text names.
-    pub fn naming(self, keys: impl IntoIterator<Item = PublicKey>) -> Tracked {
-        Tracked { keys: keys.into_iter().collect(), ..self }
-    }
-
-    /// Returns whether the policy's text names a key.
-    pub fn names(&self, key: &PublicKey) -> bool {
-        self.keys.contains(key)
-    }
-
-    /// Returns whether the policy reads something of the past.
-    pub fn reads_past(&self) -> bool {
-        !self.actions.is_empty()
-    }
-
-    pub(super) fn has(&self, action: &str) -> bool {
-        self.actions.contains(action)
-    }
-}
-
 /// The past, as far as the policy reads it.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub struct Past(Vec<Arc<Mark>>);
+pub struct Past {
+    marks: Vec<Arc<Mark>>,
+    /// The arguments of the versions.
+    pub(super) arguments: Arguments,
+}
 
 /// The record of the versions that one action made.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,39 +61,51 @@ impl Past {
     pub(super) fn memory_bytes(&self) -> usize {
         let mark =
             |mark: &Arc<Mark>| mark.action.len() + size_of_val(&mark.recent[..]) + MARK_OWN_BYTES;
-        size_of_val(&self.0[..]) + self.0.iter().map(mark).sum::<usize>()
+        let marks = size_of_val(&self.marks[..]) + self.marks.iter().map(mark).sum::<usize>();
+        marks + self.arguments.memory_bytes()
     }
 
     /// The past of an object whose policy reads none of it.
-    pub const NONE: &Past = &Past(Vec::new());
+    pub const NONE: &Past = &Past { marks: Vec::new(), arguments: Arguments::NONE };
 
     /// Returns the record of an action; none when it made no version yet.
     pub fn of(&self, action: &str) -> Option<&Mark> {
-        self.find(action).ok().map(|index| &*self.0[index])
+        self.find(action).ok().map(|index| &*self.marks[index])
+    }
+
+    /// Returns the record of an argument of an action; none when there is nothing to remember.
+    pub fn argument(&self, action: &str, name: &str) -> Option<&ArgumentMark> {
+        self.arguments.of(action, name)
     }
 
     fn find(&self, action: &str) -> Result<usize, usize> {
-        self.0.binary_search_by(|mark| mark.action.as_str().cmp(action))
+        self.marks.binary_search_by(|mark| mark.action.as_str().cmp(action))
     }
 
     /// Returns whether every mark here is one that `tracked` asks for.
     pub(super) fn is_within(&self, tracked: &Tracked) -> bool {
-        let mut marks = self.0.iter();
+        let mut marks = self.marks.iter();
         marks.all(|it| tracked.has(&it.action) && (tracked.recent || it.recent.is_empty()))
+            && self.arguments.is_within(tracked)
     }
 
-    /// Records a version that `action` made, and forgets whatever `tracked` does not ask for.
+    /// Records a version that `input` of `signer` made, and forgets whatever `tracked` does not ask
+    /// for.
     pub(super) fn record(
         &mut self,
         tracked: &Tracked,
-        action: &str,
         seq: u64,
-        time: Time,
+        input: &Input,
         signer: Option<&PublicKey>,
     ) {
-        self.0.retain(|mark| tracked.has(&mark.action));
+        let (action, time) = (input.request.action(), input.time);
+        self.arguments.forget(tracked);
+        if let Some(call) = input.request.called() {
+            self.arguments.record(tracked, call, (seq, time), signer);
+        }
+        self.marks.retain(|mark| tracked.has(&mark.action));
         if !tracked.recent {
-            for mark in self.0.iter_mut().filter(|mark| !mark.recent.is_empty()) {
+            for mark in self.marks.iter_mut().filter(|mark| !mark.recent.is_empty()) {
                 let recent = Vec::new();
                 *mark = Arc::new(Mark { recent, ..Mark::clone(mark) }.hashed());
             }
@@ -143,7 +114,7 @@ impl Past {
             return;
         }
         let (index, mut mark) = match self.find(action) {
-            Ok(index) => (index, Mark::clone(&self.0.remove(index))),
+            Ok(index) => (index, Mark::clone(&self.marks.remove(index))),
             Err(index) => (index, Mark::new(action.to_string())),
         };
         (mark.count, mark.seq, mark.time) = (mark.count + 1, seq, time);
@@ -155,28 +126,28 @@ impl Past {
             let signer = signer.and_then(|key| key.0.first_chunk().copied());
             mark.recent.push(Recent { time, signer: signer.map(u64::from_le_bytes) });
         }
-        self.0.insert(index, Arc::new(mark.hashed()));
+        self.marks.insert(index, Arc::new(mark.hashed()));
     }
 
     /// The number of actions, and of their recent versions.
     pub(super) fn counts(&self) -> (usize, usize) {
-        (self.0.len(), self.0.iter().map(|mark| mark.recent.len()).sum())
+        (self.marks.len(), self.marks.iter().map(|mark| mark.recent.len()).sum())
     }
 
-    /// Appends what the ledger's hash covers.
+    /// Appends what the ledger's hash covers, arguments apart.
     pub(super) fn put_root(&self, bytes: &mut Vec<u8>) {
-        bytes.put_count(self.0.len());
-        for mark in &self.0 {
+        bytes.put_count(self.marks.len());
+        for mark in &self.marks {
             bytes.put(&mark.hash.0);
         }
     }
 
-    /// Appends the changes since `base`.
+    /// Appends the changes since `base`, those of arguments apart.
     pub(super) fn put_changes(&self, base: &Past, bytes: &mut Vec<u8>) {
         let is_same = |past: &Past, mark: &Mark| {
             past.of(&mark.action).is_some_and(|other| other.hash == mark.hash)
         };
-        let changed = base.0.iter().enumerate().filter(|(_, old)| !is_same(self, old));
+        let changed = base.marks.iter().enumerate().filter(|(_, old)| !is_same(self, old));
         let changed: Vec<(usize, &Arc<Mark>)> = changed.collect();
         let (mut next, mut advanced) = (0, BTreeSet::new());
         bytes.put_count(changed.len());
@@ -190,7 +161,7 @@ impl Past {
             }
         }
         let is_new = |mark: &&Arc<Mark>| !advanced.contains(&mark.action) && !is_same(base, mark);
-        let new: Vec<&Arc<Mark>> = self.0.iter().filter(is_new).collect();
+        let new: Vec<&Arc<Mark>> = self.marks.iter().filter(is_new).collect();
         bytes.put_count(new.len());
         for mark in new {
             bytes.put_blob(mark.action.as_bytes()).put_varint(mark.count).put_varint(mark.seq);
@@ -199,25 +170,25 @@ impl Past {
         }
     }
 
-    /// Reads the changes since this past.
+    /// Reads the changes since this past, its arguments apart.
     pub(super) fn changed_by(&self, reader: &mut Reader<'_>) -> Result<Past> {
-        let (mut kept, mut next) = (Vec::with_capacity(self.0.len()), 0);
-        for _ in 0..reader.count(self.0.len(), 1 + CHANGE_NUMBERS)? {
+        let (mut kept, mut next) = (Vec::with_capacity(self.marks.len()), 0);
+        for _ in 0..reader.count(self.marks.len(), 1 + CHANGE_NUMBERS)? {
             let index = reader.varint()?.saturating_add(next as u64);
-            let found = usize::try_from(index).ok().filter(|index| *index < self.0.len());
+            let found = usize::try_from(index).ok().filter(|index| *index < self.marks.len());
             let index = found.ok_or_else(|| reader.fail(0, "an action that is here", index))?;
-            kept.extend_from_slice(&self.0[next..index]);
+            kept.extend_from_slice(&self.marks[next..index]);
             next = index + 1;
-            kept.extend(self.0[index].advanced(reader)?.map(Arc::new));
+            kept.extend(self.marks[index].advanced(reader)?.map(Arc::new));
         }
-        kept.extend_from_slice(&self.0[next..]);
-        let mut changed = Past(kept);
-        let room = PAST_ACTIONS_MAX.saturating_sub(changed.0.len());
+        kept.extend_from_slice(&self.marks[next..]);
+        let mut changed = Past { marks: kept, arguments: self.arguments.clone() };
+        let room = PAST_ACTIONS_MAX.saturating_sub(changed.marks.len());
         for _ in 0..reader.count(room, MARK_BYTES_MIN)? {
             let mark = Mark::read(reader)?;
             match changed.find(&mark.action) {
                 Ok(_) => return Err(reader.fail(0, "a new action", &mark.action)),
-                Err(index) => changed.0.insert(index, Arc::new(mark)),
+                Err(index) => changed.marks.insert(index, Arc::new(mark)),
             }
         }
         Ok(changed)

@@ -170,6 +170,11 @@ impl<E: Entry> Trie<E> {
         entries
     }
 
+    /// Calls `take` with each entry, by key.
+    pub(super) fn each(&self, take: &mut impl FnMut(&E)) {
+        self.0.iter().for_each(|root| root.each(take));
+    }
+
     /// Puts an entry in the place of the one with its key, if there is one.
     pub(super) fn put(&mut self, entry: E) {
         self.0 = Some(match &self.0 {
@@ -297,6 +302,13 @@ impl<E: Entry> Node<E> {
         match &self.kind {
             Kind::Leaf(entries) => to.extend(entries),
             Kind::Branch { sides, .. } => sides.iter().for_each(|side| side.entries_into(to)),
+        }
+    }
+
+    fn each(&self, take: &mut impl FnMut(&E)) {
+        match &self.kind {
+            Kind::Leaf(entries) => entries.iter().for_each(take),
+            Kind::Branch { sides, .. } => sides.iter().for_each(|side| side.each(take)),
         }
     }
 

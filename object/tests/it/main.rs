@@ -1,5 +1,6 @@
 //! The public API of the crate, as a caller sees it.
 //!
+//! - `arguments`: what ledgers remember of arguments, against a model.
 //! - `codecs`: every encoding there and back, flipped, cut and extended; the committed hashes.
 //! - `evidence`: the tree, against a definition that is written down twice and published roots.
 //! - `image`: the changes that a step may make to an image.
@@ -16,6 +17,7 @@
 // As the crates above call it, whose tests share files with these.
 extern crate continuant_object as object;
 
+mod arguments;
 mod codecs;
 mod evidence;
 mod image;

@@ -21,7 +21,7 @@ use cedar_policy::pst::{
     Expr, Literal as CedarLiteral, PatternElem, PrincipalConstraint, ResourceConstraint, Template,
     UnaryOp, Var,
 };
-use schema::{Method, Record, Schema, Type, option_layout, scalar_width};
+use schema::{Method, Param, Record, Schema, Type, option_layout, scalar_width};
 
 use super::context::Plan;
 use super::reads::path;
@@ -124,7 +124,8 @@ impl Loads {
             self.loads.push(Load::ArgumentsEnd);
             names.insert("input".to_string(), record(input));
         }
-        names.append(&mut self.facts(schema, &plan.facts, 0)?);
+        let params = method.map_or(&[][..], |method| &method.params[..]);
+        names.append(&mut self.facts(schema, params, &plan.facts, 0)?);
         Ok(names)
     }
 
@@ -139,8 +140,14 @@ impl Loads {
         Ok(register as u16)
     }
 
-    /// Loads the facts that are `depth` deep in the context.
-    fn facts(&mut self, schema: &Schema, known: &[Placed], depth: usize) -> Result<Names> {
+    /// Loads the facts that are `depth` deep in the context of an action with these parameters.
+    fn facts(
+        &mut self,
+        schema: &Schema,
+        params: &[Param],
+        known: &[Placed],
+        depth: usize,
+    ) -> Result<Names> {
         let mut names = Names::new();
         for (name, group) in groups(known, depth) {
             let named = match single(group, depth) {
@@ -150,13 +157,17 @@ impl Loads {
                             let ty = &schema.state().fields[*field].ty;
                             Load::Count(*what, *offset, kind(ty)?)
                         }
+                        Fact::Argument(it) if it.is_same() => {
+                            let params = it.is_among(params).then(|| params.into());
+                            Load::Same(Arc::clone(it), params)
+                        }
                         fact => Load::Fact(fact.clone()),
                     })?;
                     let presence = fact.is_optional().then_some(register);
                     Named { presence, what: What::Value(register) }
                 }
                 None => {
-                    let inner = self.facts(schema, group, depth + 1)?;
+                    let inner = self.facts(schema, params, group, depth + 1)?;
                     Named { presence: None, what: What::Record(inner) }
                 }
             };

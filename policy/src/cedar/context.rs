@@ -15,6 +15,7 @@ use schema::{Selection, Value};
 
 use super::reads::Reads;
 use crate::action::{Action, Shapes};
+use crate::argument::{PastArgument, of_value};
 use crate::decision::Refusal;
 use crate::fact::{Count, Fact, FactValue, Placed, groups, single};
 use crate::facts::{Facts, Values};
@@ -257,7 +258,10 @@ impl Builder {
                 Some(fact) => match fact.value(facts) {
                     Some(FactValue::Absent) => continue,
                     Some(value) => self.at(name, |builder| builder.fact(value))?,
-                    None => self.at(name, |builder| builder.counted(fact, facts, values))?,
+                    None => self.at(name, |builder| match fact {
+                        Fact::Argument(figure) => builder.seen(figure, facts, values),
+                        fact => builder.counted(fact, facts, values),
+                    })?,
                 },
                 None => self.at(name, |builder| {
                     let inner = builder.facts(group, depth + 1, facts, values)?;
@@ -281,8 +285,23 @@ impl Builder {
             }
             FactValue::Hash(hash) => self.hex(hash),
             FactValue::Text(text) => self.text(text),
+            FactValue::Bool(value) => {
+                self.spend(0)?;
+                Ok(RestrictedExpression::new_bool(value))
+            }
+            FactValue::Negative(number) => self.long(-1 - i128::from(number)),
+            FactValue::Bytes(bytes) => self.hex(bytes),
+            FactValue::Unknown => Err(Refusal::Unknown { path: self.path.clone() }),
+            FactValue::TooLong => Err(self.too_large()),
             FactValue::Absent => Err(Refusal::Mismatch { path: self.path.clone() }),
         }
+    }
+
+    /// Returns whether the past has what the step's own argument is.
+    fn seen(&mut self, figure: &PastArgument, facts: &Facts<'_>, values: &Values<'_>) -> Built {
+        let argument = values.input.iter().find(|(name, _)| *name == figure.argument);
+        let present = argument.and_then(|(_, value)| of_value(value));
+        self.fact(figure.is_seen(present, facts))
     }
 
     /// A fact that is counted of lists in the states.

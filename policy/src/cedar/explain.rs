@@ -74,7 +74,10 @@ fn concerns(decision: &Decision, id: &String, rule: &Stated) -> bool {
     };
     match reason {
         Refusal::NotPermitted => rule.permits,
-        Refusal::OutOfRange { path } | Refusal::TooLarge { path } | Refusal::Mismatch { path } => {
+        Refusal::OutOfRange { path }
+        | Refusal::TooLarge { path }
+        | Refusal::Unknown { path }
+        | Refusal::Mismatch { path } => {
             // A refusal names fields as WIT does.
             let path = path.replace('-', "_");
             let holds = |read: Vec<&str>| {

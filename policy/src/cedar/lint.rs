@@ -25,7 +25,7 @@ use self::unit::Unit;
 use super::compile::{may_apply, opposite};
 use super::reads::path;
 use crate::action::{Action, Shapes};
-use crate::fact::Placed;
+use crate::fact::{Fact, Placed};
 use crate::form::Form;
 use crate::profile::{Writ, Written, written};
 use crate::shape::declares;
@@ -179,7 +179,11 @@ impl Lint<'_> {
                 }
                 expr => self.expr(expr, sense.map(|it| !it)),
             },
-            Expr::UnaryOp { expr, .. } | Expr::GetAttr { expr, .. } => self.expr(expr, None),
+            Expr::GetAttr { expr: of, .. } => {
+                self.same(expr);
+                self.expr(of, None);
+            }
+            Expr::UnaryOp { expr, .. } => self.expr(expr, None),
             Expr::BinaryOp { op, left, right } => self.operation(*op, (left, right), sense),
             Expr::HasAttr { expr, attrs } => {
                 let attrs: Vec<&str> = attrs.iter().map(|attr| attr.as_str()).collect();
@@ -207,6 +211,30 @@ impl Lint<'_> {
             // Rules that are parsed from text have no other expressions.
             _ => {}
         }
+    }
+
+    /// Looks whether a step of the rule can have the argument that the past is asked for.
+    fn same(&mut self, expr: &Expr) {
+        let Some(path) = path(expr) else { return };
+        let mut facts = self.shapes.facts.iter().filter(|placed| placed.path == path);
+        let Some(Fact::Argument(figure)) = facts.next().map(|placed| &placed.fact) else { return };
+        let has = |action: &&Action| {
+            let method = self.schema.method(&action.name);
+            method.is_some_and(|method| figure.is_among(&method.params))
+        };
+        if !figure.is_same() || self.actions.iter().any(has) || is_dormant(self.rule) {
+            return;
+        }
+        let (argument, action) = (figure.path[2].as_str(), figure.path[0].as_str());
+        let message = format!(
+            "this is never true: no step of the rule has an argument `{argument}` of the kind that \
+             `{action}` has, to be the same as an earlier one"
+        );
+        let mentions = self.shapes.mentions.iter();
+        let of_it = mentions.filter(|it| it.names.iter().map(|(name, _)| name).eq(&figure.path));
+        let places = of_it.map(|it| it.place(2)).filter(|place| self.span.contains(&place.start));
+        let places = places.collect();
+        self.find(places, &message);
     }
 
     /// Looks at an operation, and at its operands.

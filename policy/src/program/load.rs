@@ -15,9 +15,10 @@ use object::limits::{
     POLICY_SET_ITEMS_MAX, POLICY_TEXT_BYTES_MAX,
 };
 use object::memory::{Memory, Page};
-use schema::{Enum, Flags, Type, scalar_bits, skip_value};
+use schema::{Enum, Flags, Param, Type, scalar_bits, skip_value};
 
 use super::datum::{Datum, Items, Text};
+use crate::argument::{self, PastArgument};
 use crate::fact::{Count, Fact, FactValue};
 use crate::facts::Facts;
 
@@ -61,6 +62,9 @@ pub(crate) enum Load {
     Fact(Fact),
     /// A count of the items of the lists at an offset of the states.
     Count(Count, u32, Kind),
+    /// Tests whether the past has the value of the step's own argument; has the step's parameters
+    /// if there is such an argument.
+    Same(Arc<PastArgument>, Option<Arc<[Param]>>),
 }
 
 /// The choice between the two states, before and after.
@@ -112,6 +116,7 @@ pub(super) fn load<'a>(
         before: Pages::new(raw.before),
         after: Pages::new(raw.after),
         arguments: Arguments::new(raw.arguments)?,
+        payload: raw.arguments,
         // Cedar's bound counts numbers and records too: here only values that may be large count.
         budget: Budget { left: POLICY_CONTEXT_BYTES_MAX / 2 },
         registers,
@@ -142,7 +147,8 @@ impl Load {
             Load::Argument(_, kind) => kind.is_some(),
             Load::FieldOption(..) | Load::ArgumentOption(_) => false,
             Load::ArgumentRecord | Load::ArgumentsEnd => false,
-            Load::Field(..) | Load::Present | Load::Fact(_) | Load::Count(..) => true,
+            Load::Field(..) | Load::Present | Load::Fact(_) => true,
+            Load::Count(..) | Load::Same(..) => true,
         }
     }
 }
@@ -154,6 +160,8 @@ struct Loader<'l, 'a> {
     before: Pages<'a>,
     after: Pages<'a>,
     arguments: Arguments<'a>,
+    /// The bytes of all arguments.
+    payload: &'a [u8],
     budget: Budget,
     registers: &'l mut Registers<'a>,
 }
@@ -205,22 +213,38 @@ impl<'a> Loader<'_, 'a> {
                 let found = self.count(*what, *offset, kind)?;
                 self.fill(Datum::Long(found.try_into().ok()?))?;
             }
+            Load::Same(figure, params) => {
+                let params = params.as_deref().unwrap_or_default();
+                let present = argument::read(params, &figure.argument, self.payload);
+                let found = self.of_value(figure.is_seen(present, self.facts))?;
+                self.fill(found)?;
+            }
         }
         Some(None)
     }
 
     fn fact(&mut self, fact: &Fact) -> Option<Datum<'a>> {
-        let long = |number: u64| i64::try_from(number).ok().map(Datum::Long);
         match fact.value(self.facts) {
-            Some(FactValue::Absent) => Some(Datum::Absent),
-            Some(FactValue::Number(number)) => long(number),
-            Some(FactValue::Keys(keys)) => Some(Datum::Set(Items::Keys(keys))),
-            Some(FactValue::Names(outputs)) => Some(Datum::Set(Items::Outputs(outputs))),
-            Some(FactValue::Receivers(sent)) => Some(Datum::Set(Items::Receivers(sent))),
-            Some(FactValue::Hash(hash)) => Some(Datum::Text(Text::Hex(hash))),
-            Some(FactValue::Text(text)) => Some(Datum::Text(Text::Plain(text.as_bytes()))),
+            Some(value) => self.of_value(value),
             None => self.approvals(fact),
         }
+    }
+
+    /// Returns a fact's value; none when the decision on it is Cedar's to word.
+    fn of_value(&self, value: FactValue<'a>) -> Option<Datum<'a>> {
+        Some(match value {
+            FactValue::Absent => Datum::Absent,
+            FactValue::Number(number) => Datum::Long(number.try_into().ok()?),
+            FactValue::Negative(number) => Datum::Long(-1 - i64::try_from(number).ok()?),
+            FactValue::Bool(value) => Datum::Bool(value),
+            FactValue::Keys(keys) => Datum::Set(Items::Keys(keys)),
+            FactValue::Names(outputs) => Datum::Set(Items::Outputs(outputs)),
+            FactValue::Receivers(sent) => Datum::Set(Items::Receivers(sent)),
+            FactValue::Hash(hash) => Datum::Text(Text::Hex(hash)),
+            FactValue::Bytes(bytes) => Datum::Text(Text::Hex(bytes)),
+            FactValue::Text(text) => Datum::Text(Text::Plain(text.as_bytes())),
+            FactValue::Unknown | FactValue::TooLong => return None,
+        })
     }
 
     fn approvals(&mut self, fact: &Fact) -> Option<Datum<'a>> {

@@ -6,6 +6,7 @@
 //! - `profile`: the deepest rules that pass, on small stacks; random text.
 //! - `encoding`: bytes of a policy.
 //! - `lints`: valid policies that are refused all the same.
+//! - `figures`: past arguments, as far as policies ask for them.
 //! - `guards`: when a guard is asked, and all that it may read.
 //! - `compiled`: compiled rules beside Cedar.
 //! - `counts`: counts of lists.
@@ -17,6 +18,7 @@ mod compiled;
 mod counts;
 mod diagnostics;
 mod encoding;
+mod figures;
 mod guards;
 mod lints;
 mod mapping;

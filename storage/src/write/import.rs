@@ -15,7 +15,7 @@ use object::capsule::{
 use object::commit::Commit;
 use object::credential::PublicKey;
 use object::effects::Admission;
-use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
+use object::hash::{BaseHash, CodeHash, ObjectId, RefusalHash, VersionHash};
 use object::head::Head;
 use object::header::{HEADER_BYTES, Header, Kind};
 use object::image::BaseImage;
@@ -408,7 +408,7 @@ impl<'s> Stage<'s> {
         self.ledger = ledgers.newest();
         row.ledgers = Some(ledgers);
         self.staged = Some(row);
-        self.track(commit.header.policy)
+        self.track(&commit.header)
     }
 
     fn section(&mut self, kind: SectionKind, bytes: &[u8]) -> Result<()> {
@@ -430,12 +430,19 @@ impl<'s> Stage<'s> {
         }
     }
 
-    /// Notes that this policy decides on the next versions.
-    fn track(&mut self, policy: PolicyHash) -> Result<()> {
-        let bytes = self.inner.blob(BlobHash::Policy(policy))?;
-        let bytes = bytes.ok_or_else(|| out_of_order("a policy"))?;
-        // The first reading has verified that this is a policy.
-        self.tracked = Policy::tracked_by(&bytes).unwrap_or_default();
+    /// Notes that the policy of a version decides on the next ones.
+    fn track(&mut self, header: &Header) -> Result<()> {
+        let blob = |hash, what| {
+            let bytes = self.inner.blob(hash)?;
+            bytes.ok_or_else(|| out_of_order(what))
+        };
+        let bytes = blob(BlobHash::Policy(header.policy), "a policy")?;
+        let wasm = || blob(BlobHash::Code(header.code), "a module");
+        // The first reading has verified that these are a policy and a module.
+        self.tracked = match Policy::tracked_by::<Error>(&bytes, wasm) {
+            Err(error) if !matches!(error.kind(), ErrorKind::Object(_)) => return Err(error),
+            tracked => tracked.unwrap_or_default(),
+        };
         Ok(())
     }
 
@@ -532,7 +539,7 @@ impl<'s> Stage<'s> {
             self.blob(Blob::Policy(policy))?;
         }
         if seq == 0 || matches!(input.request, Request::Amend { .. } | Request::Upgrade { .. }) {
-            self.track(commit.header.policy)?;
+            self.track(&commit.header)?;
         }
         if seq == 0 {
             return Ok(None);

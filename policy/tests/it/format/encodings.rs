@@ -51,7 +51,7 @@ pub(super) const TABLES: &[&str] = &[
 /// Samples of each structure.
 const ROUNDS: usize = 50;
 
-fn count(mut count: usize) -> Vec<u8> {
+pub(super) fn count(mut count: usize) -> Vec<u8> {
     let mut bytes = Vec::new();
     while count >= 0x80 {
         bytes.push(count as u8 | 0x80);
@@ -68,12 +68,12 @@ fn option<'a>(has: &'a str, name: &'a str, hash: Option<[u8; 32]>) -> Vec<(&'a s
     fields
 }
 
-fn number(number: u64) -> Vec<u8> {
+pub(super) fn number(number: u64) -> Vec<u8> {
     number.to_le_bytes().to_vec()
 }
 
 /// A blob behind its length, under the names of both.
-fn blob<'a>(length: &'a str, name: &'a str, bytes: &[u8]) -> [(&'a str, Vec<u8>); 2] {
+pub(super) fn blob<'a>(length: &'a str, name: &'a str, bytes: &[u8]) -> [(&'a str, Vec<u8>); 2] {
     [(length, count(bytes.len())), (name, bytes.to_vec())]
 }
 
@@ -412,9 +412,9 @@ fn globals() {
 }
 
 /// Fields by their names.
-type Fields = Vec<(&'static str, Vec<u8>)>;
+pub(super) type Fields = Vec<(&'static str, Vec<u8>)>;
 
-fn bytes(fields: &Fields) -> Vec<u8> {
+pub(super) fn bytes(fields: &Fields) -> Vec<u8> {
     fields.iter().flat_map(|field| field.1.clone()).collect()
 }
 

@@ -48,7 +48,8 @@ fn hashes() {
         };
     }
     let mut known = hashes!(ObjectId VersionHash MemoryRoot CodeHash SchemaHash PolicyHash BaseHash
-        GlobalsHash LedgerHash LedgerLeaf LedgerNode RefusalHash LeafHash SessionId BatchRoot)
+        GlobalsHash LedgerHash LedgerLeaf LedgerNode LedgerValue RefusalHash LeafHash SessionId
+        BatchRoot)
     .to_vec();
     known.extend(salted!(InputHash EffectsHash AdmissionHash RefusedHash));
     let rows = rows("Hashes", ["Hash", "Context", "Of"]);
@@ -259,7 +260,8 @@ fn limits() {
         GUARD_FUEL_MAX GUARD_MEMORY_BYTES_MAX NAME_BYTES_MAX WRITES_MAX PATH_BYTES_MAX
         SIGNATURES_MAX BATCH_INPUTS_MAX OUTPUTS_MAX MESSAGES_MAX MESSAGE_FUEL EFFECTS_BYTES_MAX
         SEQ_MAX RULES_MAX NONCES_MAX SESSIONS_MAX SESSIONS_NAMED_MAX SESSION_KEYS_MAX
-        SESSION_KEYS_NAMED_MAX PAST_ACTIONS_MAX PAST_RECENT_MAX
+        SESSION_KEYS_NAMED_MAX PAST_ACTIONS_MAX PAST_RECENT_MAX PAST_ARGUMENTS_MAX
+        PAST_VALUES_MAX PAST_TEXT_BYTES_MAX
         EXPIRY_MS_MAX POLICY_TOKENS_MAX POLICY_NESTING_MAX POLICY_OPERATORS_MAX
         POLICY_ACCESSES_MAX POLICY_DEPTH_MAX
         POLICY_LITERAL_BYTES_MAX

@@ -8,7 +8,7 @@ use object::credential::PublicKey;
 use object::input::{Input as Asked, Request};
 use object::ledger::{Ledger, Past};
 use object::time::Time;
-use schema::{Schema, Value};
+use schema::{Schema, Value, encode_args};
 
 use super::{decide, facts, parse, print, record};
 
@@ -24,6 +24,8 @@ struct Step<'a> {
     signers: &'a [u8],
     /// The versions before the step: their action, their age in seconds, and their key.
     past: &'a [(&'a str, u64, u8)],
+    /// Versions that follow these, each with its arguments.
+    calls: &'a [(&'a str, u64, u8, &'a [Input<'a>])],
     /// Count and entries, before and after; the owner and the board stay.
     states: [(u64, &'a [&'a str]); 2],
     decision: &'a str,
@@ -33,6 +35,15 @@ struct Step<'a> {
 enum Input<'a> {
     Number(u64),
     Text(&'a str),
+}
+
+impl Input<'_> {
+    fn value(&self) -> Value {
+        match *self {
+            Input::Number(number) => number.into(),
+            Input::Text(text) => text.into(),
+        }
+    }
 }
 
 const OWNER: u8 = 1;
@@ -46,6 +57,7 @@ const INCREMENT: Step<'static> = Step {
     input: &[("by", Input::Number(2))],
     signers: &[],
     past: &[],
+    calls: &[],
     states: [(3, &[]), (5, &[])],
     decision: "",
 };
@@ -57,6 +69,7 @@ const APPEND: Step<'static> = Step {
     input: &[("entry", Input::Text("b"))],
     signers: &[],
     past: &[],
+    calls: &[],
     states: [(0, &["a"]), (0, &["a", "b"])],
     decision: "",
 };
@@ -68,8 +81,23 @@ const PAY: Step<'static> = Step {
     input: &[("amount", Input::Number(7))],
     signers: &[],
     past: &[],
+    calls: &[],
     states: [(0, &[]), (0, &[])],
     decision: "",
+};
+
+/// Nobody transfers 700.
+const TRANSFER: Step<'static> = Step {
+    action: "transfer",
+    input: &[("amount", Input::Number(700)), ("to", Input::Text("ada"))],
+    ..PAY
+};
+
+/// Nobody edits a document.
+const EDIT: Step<'static> = Step {
+    action: "edit",
+    input: &[("document", Input::Text("plan")), ("text", Input::Text("no"))],
+    ..PAY
 };
 
 /// Nobody reads the count.
@@ -79,6 +107,7 @@ const READ: Step<'static> = Step {
     input: &[],
     signers: &[],
     past: &[],
+    calls: &[],
     states: [(3, &["a"]), (3, &["a"])],
     decision: "",
 };
@@ -154,6 +183,109 @@ const EXPECTED: &[(&str, &[Step<'static>])] = &[
         ],
     ),
     (
+        "Spending limit",
+        &[
+            Step { decision: "permit by within-the-limit", ..TRANSFER },
+            Step {
+                calls: &[
+                    ("transfer", 3600, 0, &[Input::Number(4000), Input::Text("ada")]),
+                    ("transfer", 3599, 0, &[Input::Number(4000), Input::Text("ada")]),
+                    ("transfer", 0, 0, &[Input::Number(300), Input::Text("ben")]),
+                ],
+                decision: "permit by within-the-limit",
+                ..TRANSFER
+            },
+            Step {
+                calls: &[
+                    ("transfer", 3599, 0, &[Input::Number(4000), Input::Text("ada")]),
+                    ("transfer", 0, 0, &[Input::Number(301), Input::Text("ben")]),
+                ],
+                decision: NOT_PERMITTED,
+                ..TRANSFER
+            },
+            Step {
+                input: &[("amount", Input::Number(5001)), ("to", Input::Text("ada"))],
+                decision: NOT_PERMITTED,
+                ..TRANSFER
+            },
+            // A sum that is as great as it gets refuses, however little is asked for.
+            Step {
+                calls: &[("transfer", 9, 0, &[Input::Number(u64::MAX), Input::Text("ada")])],
+                decision: "refuse by [within-the-limit]: rule within-the-limit could not be \
+                           evaluated:\n    integer overflow while attempting to add the values \
+                           `9223372036854775807` and\n    `700`",
+                ..TRANSFER
+            },
+        ],
+    ),
+    (
+        "Cooling off",
+        &[
+            Step { decision: NOT_PERMITTED, ..TRANSFER },
+            Step {
+                calls: &[("trust", 86_400, 2, &[Input::Text("ada")])],
+                decision: "permit by cooled-off",
+                ..TRANSFER
+            },
+            Step {
+                calls: &[("trust", 86_399, 2, &[Input::Text("ada")])],
+                decision: NOT_PERMITTED,
+                ..TRANSFER
+            },
+            Step {
+                calls: &[
+                    ("trust", 200_000, 2, &[Input::Text("ada")]),
+                    ("trust", 100, 2, &[Input::Text("ada")]),
+                ],
+                decision: NOT_PERMITTED,
+                ..TRANSFER
+            },
+            Step {
+                calls: &[
+                    ("trust", 200_000, 2, &[Input::Text("ada")]),
+                    ("trust", 100, 2, &[Input::Text("ben")]),
+                ],
+                decision: "permit by cooled-off",
+                ..TRANSFER
+            },
+        ],
+    ),
+    (
+        "Read before write",
+        &[
+            Step { signers: &[2], decision: NOT_PERMITTED, ..EDIT },
+            Step {
+                signers: &[2],
+                calls: &[("view", 3599, 2, &[Input::Text("plan")])],
+                decision: "permit by read-first",
+                ..EDIT
+            },
+            Step {
+                signers: &[2],
+                calls: &[("view", 3600, 2, &[Input::Text("plan")])],
+                decision: NOT_PERMITTED,
+                ..EDIT
+            },
+            Step {
+                signers: &[2],
+                calls: &[("view", 9, 3, &[Input::Text("plan")])],
+                decision: NOT_PERMITTED,
+                ..EDIT
+            },
+            Step {
+                signers: &[2],
+                calls: &[("view", 9, 2, &[Input::Text("plans")])],
+                decision: NOT_PERMITTED,
+                ..EDIT
+            },
+            Step {
+                calls: &[("view", 9, 0, &[Input::Text("plan")])],
+                decision: NOT_PERMITTED,
+                ..EDIT
+            },
+        ],
+    ),
+    (
         "Observe before output",
         &[
             Step { signers: &[STRANGER], decision: "permit by observe", ..APPEND },
@@ -197,13 +329,21 @@ const EXPECTED: &[(&str, &[Step<'static>])] = &[
 ];
 
 /// The milliseconds at which every step happens.
-const NOW: u64 = 10_000_000;
+const NOW: u64 = 10_000_000_000;
 
 /// The past as a policy's object remembers it.
-fn past(policy: &Policy, versions: &[(&str, u64, u8)]) -> Past {
+fn past(policy: &Policy, schema: &Schema, step: Step<'_>) -> Past {
     let mut ledger = Arc::new(Ledger::default());
-    for (seq, (method, seconds, signer)) in (1..).zip(versions) {
-        let request = Request::Call { method: (*method).to_string(), arguments: Vec::new() };
+    let plain = step.past.iter().map(|(method, seconds, signer)| (method, seconds, signer, None));
+    let called = step.calls.iter().map(|(method, seconds, signer, arguments)| {
+        (method, seconds, signer, Some(arguments.iter().map(Input::value).collect::<Vec<_>>()))
+    });
+    for (seq, (method, seconds, signer, arguments)) in (1..).zip(plain.chain(called)) {
+        let encoded = arguments.map(|arguments| {
+            encode_args(&arguments, &schema.method(method).unwrap().params).unwrap()
+        });
+        let arguments = encoded.unwrap_or_default();
+        let request = Request::Call { method: (*method).to_string(), arguments };
         let input =
             Asked { request, time: Time::from_millis(NOW - 1000 * seconds), credential: None };
         let signers = [key(*signer)];
@@ -252,7 +392,7 @@ fn check(name: &str, text: &str, schema: &Schema, step: Step<'_>) {
     assert_eq!(policy.uncompiled().count(), 0, "{name}");
     let signers: Vec<PublicKey> = step.signers.iter().map(|&number| key(number)).collect();
     let principal = signers.first().map_or(Principal::Anonymous, |key| Principal::Key(key.0));
-    let past = past(&policy, step.past);
+    let past = past(&policy, schema, step);
     let facts = Facts {
         principal,
         signers: &signers,
@@ -262,13 +402,7 @@ fn check(name: &str, text: &str, schema: &Schema, step: Step<'_>) {
         ..facts(step.action)
     };
     let [before, after] = step.states.map(state);
-    let input = step.input.iter().map(|(name, value)| {
-        let value = match value {
-            Input::Number(number) => (*number).into(),
-            Input::Text(text) => (*text).into(),
-        };
-        ((*name).to_string(), value)
-    });
+    let input = step.input.iter().map(|(name, value)| ((*name).to_string(), value.value()));
     let input: Vec<(String, Value)> = input.collect();
     let values = Values { before: &before, after: &after, input: &input };
     let decision = decide(&policy, schema, &facts, &values);
