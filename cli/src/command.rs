@@ -28,6 +28,7 @@ mod init;
 mod key;
 mod list;
 mod man;
+mod name;
 mod outbox;
 mod policy;
 mod read;
@@ -71,6 +72,8 @@ pub(crate) enum Command {
     Get(get::Get),
     Read(read::Read),
     List(list::List),
+    #[command(subcommand)]
+    Name(name::Name),
     Top(top::Top),
     History(history::History),
     DeadLetters(dead_letters::DeadLetters),
@@ -120,6 +123,7 @@ pub(crate) fn run(
         Command::Get(get) => get.run(target, printer),
         Command::Read(read) => read.run(target, printer),
         Command::List(list) => list.run(target, printer),
+        Command::Name(name) => name.run(target, printer),
         Command::Top(top) => top.run(printer),
         Command::History(history) => history.run(target, printer),
         Command::DeadLetters(letters) => letters.run(target, printer),

@@ -109,6 +109,14 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["read", NAME, "--as", HOSTILE],
         vec!["list"],
         vec!["list", "--name", NAME],
+        vec!["name", "set", "for\u{202e}k", "s\u{202e}et"],
+        vec!["name", "set", NAME, HOSTILE],
+        vec!["name", "move", HOSTILE, NAME],
+        vec!["name", "move", "s\u{202e}et", "for\u{202e}k"],
+        vec!["name", "history", "s\u{202e}et"],
+        vec!["name", "history", HOSTILE],
+        vec!["name", "free", HOSTILE],
+        vec!["name", "free", "s\u{202e}et"],
         vec!["top", HOSTILE, "--for", "0ms"],
         vec!["top", "policy.cedar"],
         vec!["history", NAME],
@@ -177,7 +185,7 @@ fn no_command_prints_what_a_terminal_obeys() {
     for command in listed(&terminal, "help") {
         assert!(walked.contains(&command), "{command} is walked");
     }
-    for group in ["key", "session", "policy", "dead-letters"] {
+    for group in ["key", "session", "policy", "dead-letters", "name"] {
         for command in listed(&terminal, &format!("help {group}")) {
             let found = lines.iter().any(|words| words.starts_with(&[group, &command]));
             assert!(found, "{group} {command} is walked");

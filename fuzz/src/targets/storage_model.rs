@@ -1,4 +1,4 @@
-//! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
+//! A store against a map of versions: appends to several objects, refusals, upgrades, names that change hands, stale
 //! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
 //! compaction, by age too, outboxes, checks beside all that, and moves by capsule, there and back.
 //! At the end an append of what its headers do not name, which only a check can find.
@@ -9,6 +9,7 @@
 mod busy;
 pub(crate) mod compare;
 pub(crate) mod model;
+pub(crate) mod names;
 mod unsound;
 
 use std::collections::BTreeMap;
@@ -251,7 +252,8 @@ impl Run {
         if self.authors.is_empty() {
             return self.step();
         }
-        match self.rng.random_range(0..27) {
+        match self.rng.random_range(0..30) {
+            27..30 => self.rename(),
             26 => self.age(),
             25 => self.busy(),
             24 => self.trim(),
@@ -339,22 +341,6 @@ impl Run {
         hold(
             format!("a stale append conflicts: {result:?}"),
             matches!(kind, Some(ErrorKind::Conflict { .. })),
-        )
-    }
-
-    fn taken_name(&mut self) -> Outcome {
-        let names: Vec<String> = self.model.names.keys().cloned().collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let name = names[self.rng.random_range(0..names.len())].clone();
-        let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
-        let (made, names) = (vec![made], vec![(name, author.head.id)]);
-        let result = append(self.store(), &self.ingredients, &Draft { made, names });
-        let kind = result.as_ref().map_err(|error| error.kind().clone()).err();
-        hold(
-            format!("a name is taken once: {result:?}"),
-            matches!(kind, Some(ErrorKind::NameTaken { .. })),
         )
     }
 
@@ -528,20 +514,6 @@ impl Run {
             })?;
         }
         Ok(())
-    }
-
-    /// A name that begins the id of an existing object.
-    fn name_like_an_id(&mut self) -> Outcome {
-        let other = self.authors[self.rng.random_range(0..self.authors.len())].head.id;
-        let digits = self.rng.random_range(4..=64);
-        let mut name = other.to_string()[..digits].to_string();
-        if self.rng.random_bool(0.3) {
-            name.make_ascii_uppercase();
-        }
-        let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
-        let (made, names) = (vec![made], vec![(name, author.head.id)]);
-        let result = append(self.store(), &self.ingredients, &Draft { made, names });
-        is(&result, "a name is no id", |kind| matches!(kind, ErrorKind::NameIsId { .. }))
     }
 
     fn compare(&mut self) -> Outcome {

@@ -6,6 +6,7 @@
 //!
 //! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use object::commit::Commit;
@@ -310,30 +311,29 @@ impl<'s, 'a> Draft<'s, 'a> {
     }
 
     fn name(&mut self, name: &'a str, id: ObjectId) -> Result<()> {
-        self.inner.validate_name(name, id)?;
-        let drafted = self.names().find(|(_, known)| *known == name).map(|(id, _)| id);
-        let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
-            Some(bound) => Some(bound),
-            None => self.inner.indexed(|index| index.name(name))?,
-        };
+        let inner = self.inner;
+        inner.validate_name(name, id)?;
         let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
-        if let Some(object) = bound {
+        if let Some(object) = self.changes.holder(inner, name)? {
             return Err(taken(object));
         }
-        let is_named = self.row(id)?.name.is_some() || self.names().any(|(named, _)| named == id);
-        if is_named {
+        let row = self.row(id)?;
+        let (is_named, time) = (row.name.is_some(), row.time);
+        if is_named || self.is_named(id) {
             return Err(taken(id));
         }
-        self.event(Event::Name(id, name));
+        let event = self.changes.naming(inner, (id, true), Cow::Borrowed(name), time)?;
+        self.event(event);
         Ok(())
     }
 
-    /// The names that the draft binds.
-    fn names(&self) -> impl Iterator<Item = (ObjectId, &'a str)> {
-        self.changes.events.iter().filter_map(|event| match event {
-            Event::Name(id, name) => Some((*id, *name)),
-            _ => None,
-        })
+    /// Returns whether the draft gives an object a name.
+    fn is_named(&self, id: ObjectId) -> bool {
+        let is_of = |event: &Event<'_>| match event {
+            Event::Name(naming) => naming.object == id,
+            _ => false,
+        };
+        self.changes.events.iter().any(is_of)
     }
 
     /// The row of an object as the changes so far leave it.
@@ -361,7 +361,7 @@ impl<'s, 'a> Draft<'s, 'a> {
     /// Returns whether everything that the draft builds on is unchanged, but for the messages that
     /// it takes.
     fn holds(&self, heads: &Heads) -> bool {
-        self.changes.hold(heads) && self.names().all(|(_, name)| heads.name(name).is_none())
+        self.changes.hold(heads)
     }
 
     /// Pushes the frame, if its messages are on their way, and counts the rows that wait for the

@@ -16,6 +16,7 @@ use rand::rngs::StdRng;
 use storage::{Direction, LineageEntry, ObjectInfo, Report, Store};
 
 use super::model::{Entry, Model, Object, Version};
+use super::names;
 use crate::generate::lineage::encoded;
 use crate::outcome::{Outcome, equal, hold, must};
 
@@ -32,9 +33,7 @@ pub(crate) fn store(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
 
 /// Compares names, heads and the bytes of every version.
 pub(crate) fn heads(store: &Store, model: &Model) -> Outcome {
-    for (name, id) in &model.names {
-        equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
-    }
+    names::compare(store, model)?;
     for (id, object) in &model.objects {
         let found = head(store, *id, object).and_then(|_| entries(store, *id, object));
         found.map_err(|problem| format!("object {id}: {problem}"))?;
@@ -60,9 +59,7 @@ fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
         found.extend(page);
     }
     equal("the list", &expected, &found)?;
-    for (name, id) in &model.names {
-        equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
-    }
+    names::compare(store, model)?;
     equal("an unknown name", &None, &must("finding", store.find("nobody"))?)?;
     let mut wakes: Vec<(Time, ObjectId)> = model
         .objects

@@ -51,11 +51,21 @@ pub(crate) struct Object {
     pub(crate) secret: Secret,
 }
 
+/// An object, and how long it had a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holding {
+    pub(crate) object: ObjectId,
+    pub(crate) from: Time,
+    pub(crate) until: Option<Time>,
+}
+
 /// All objects of a store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     pub(crate) names: BTreeMap<String, ObjectId>,
+    /// The objects that had each name, oldest first.
+    pub(crate) holdings: BTreeMap<String, Vec<Holding>>,
     /// The outputs of versions, in the order of appending.
     pub(crate) outputs: Vec<(VersionHash, u32)>,
 }
@@ -117,9 +127,26 @@ impl Model {
             }
         }
         for (name, id) in &draft.names {
-            self.names.insert(name.clone(), *id);
-            self.objects.get_mut(id).expect("a name is of an object").name = Some(name.clone());
+            let time = self.objects[id].newest().header.time;
+            self.bind(name, *id, time);
         }
+    }
+
+    /// Gives a free name to an object without one.
+    pub(crate) fn bind(&mut self, name: &str, object: ObjectId, time: Time) {
+        let holding = Holding { object, from: time, until: None };
+        self.holdings.entry(name.to_string()).or_default().push(holding);
+        self.names.insert(name.to_string(), object);
+        let object = self.objects.get_mut(&object).expect("a name is of an object");
+        object.name = Some(name.to_string());
+    }
+
+    /// Takes a name from the object that has it.
+    pub(crate) fn unbind(&mut self, name: &str, time: Time) {
+        let object = self.names.remove(name).expect("an object has the name");
+        self.objects.get_mut(&object).expect("a name is of an object").name = None;
+        let holdings = self.holdings.get_mut(name).expect("an object got the name");
+        holdings.last_mut().expect("an object got the name").until = Some(time);
     }
 
     fn version(
