@@ -13,6 +13,7 @@ mod compact;
 mod completions;
 mod create;
 mod dead_letters;
+mod delete;
 mod demo;
 mod diff;
 mod dry_run;
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Policy(policy::Policy),
     Upgrade(upgrade::Upgrade),
+    Delete(delete::Delete),
     Advance(advance::Advance),
     Run(run::Run),
     Show(show::Show),
@@ -117,6 +119,7 @@ pub(crate) fn run(
         Command::Session(subcommand) => subcommand.run(target, printer),
         Command::Policy(policy) => policy.run(target, printer),
         Command::Upgrade(upgrade) => upgrade.run(target, printer),
+        Command::Delete(delete) => delete.run(target, printer),
         Command::Advance(advance) => advance.run(target, printer),
         Command::Run(run) => run.run(target, printer),
         Command::Show(show) => show.run(target, printer),

@@ -4,6 +4,7 @@
 //!
 //! Dropping a database closes it: submitted work is finished and made durable first.
 
+mod delete;
 mod messages;
 mod names;
 mod outbox;

@@ -143,11 +143,15 @@ fn cells(holding: NameHolding) -> [String; 5] {
 }
 
 fn document(name: &str, holding: &NameHolding) -> Json {
-    let moment = |it: &NameMoment| json!({ "time": moment::json(it.time), "position": it.position.to_string() });
     json!({
         "name": name,
         "object": holding.object.to_string(),
-        "from": moment(&holding.from),
-        "until": holding.until.as_ref().map(moment),
+        "from": moment_document(&holding.from),
+        "until": holding.until.as_ref().map(moment_document),
     })
+}
+
+fn moment_document(moment: &NameMoment) -> Json {
+    let position = moment.position.to_string();
+    json!({ "time": moment::json(moment.time), "position": position })
 }

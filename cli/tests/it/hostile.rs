@@ -98,6 +98,8 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["policy", "hash", "policy.cedar"],
         vec!["upgrade", NAME, "object.wasm", "--dry-run"],
         vec!["upgrade", NAME, HOSTILE],
+        vec!["delete", NAME],
+        vec!["delete", HOSTILE],
         vec!["advance", NAME],
         vec!["advance", HOSTILE],
         vec!["run"],
@@ -109,14 +111,6 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["read", NAME, "--as", HOSTILE],
         vec!["list"],
         vec!["list", "--name", NAME],
-        vec!["name", "set", "for\u{202e}k", "s\u{202e}et"],
-        vec!["name", "set", NAME, HOSTILE],
-        vec!["name", "move", HOSTILE, NAME],
-        vec!["name", "move", "s\u{202e}et", "for\u{202e}k"],
-        vec!["name", "history", "s\u{202e}et"],
-        vec!["name", "history", HOSTILE],
-        vec!["name", "free", HOSTILE],
-        vec!["name", "free", "s\u{202e}et"],
         vec!["top", HOSTILE, "--for", "0ms"],
         vec!["top", "policy.cedar"],
         vec!["history", NAME],
@@ -135,8 +129,23 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["blame", NAME, "label"],
         vec!["blame", NAME, HOSTILE],
     ];
+    lines.extend(names());
     lines.extend(upkeep());
     lines
+}
+
+/// Lines about names.
+fn names() -> Vec<Vec<&'static str>> {
+    vec![
+        vec!["name", "set", "for\u{202e}k", "s\u{202e}et"],
+        vec!["name", "set", NAME, HOSTILE],
+        vec!["name", "move", HOSTILE, NAME],
+        vec!["name", "move", "s\u{202e}et", "for\u{202e}k"],
+        vec!["name", "history", "s\u{202e}et"],
+        vec!["name", "history", HOSTILE],
+        vec!["name", "free", HOSTILE],
+        vec!["name", "free", "s\u{202e}et"],
+    ]
 }
 
 /// Lines of the commands that look at a whole object or database, and of those that there are not.

@@ -1,4 +1,4 @@
-//! Names that are set, moved and freed, and their history.
+//! Names that are set, moved and freed, and their history; and objects that are deleted.
 
 use serde_json::{Value, json};
 
@@ -52,4 +52,57 @@ fn what_cannot_be_named_so_says_why() {
     let printed = terminal.run("name history nothing");
     assert_eq!((printed.code, printed.stdout), (Some(0), String::new()));
     assert_eq!(printed.stderr, "note: no object ever had that name\n");
+}
+
+#[test]
+fn a_deleted_object_is_marked_and_says_so_to_whoever_asks_for_more() {
+    let terminal = Terminal::with_visits();
+    let refused = terminal.run("delete visits");
+    assert_eq!(refused.code, Some(3), "{}", refused.stderr);
+    assert!(refused.stderr.contains("visits refuses delete: not-permitted"), "{}", refused.stderr);
+    let policy = std::fs::read_to_string(terminal.path("policy.cedar")).unwrap();
+    let end = r#"@id("end") permit(principal is Key, action == Action::"delete", resource);"#;
+    terminal.write("ends.cedar", format!("{policy}\n{end}\n"));
+    terminal.run("create object.wasm hello --policy ends.cedar --name ends --for-good").done();
+    terminal.run("call ends increment 5").done();
+    let id = shown(&terminal, "show ends")["object"].as_str().unwrap().to_string();
+    let checked = terminal.run("policy check ends ends.cedar").done();
+    assert!(checked.contains("can be deleted") && checked.contains("yes"), "{checked}");
+    assert_eq!(shown(&terminal, "policy check ends policy.cedar")["deletable"], false);
+    assert_eq!(terminal.run("delete ends").code, Some(3), "nobody signed");
+    let receipt = shown(&terminal, "delete ends --sign owner.key");
+    assert_eq!((&receipt["kind"], &receipt["seq"]), (&"delete".into(), &2.into()));
+    assert_eq!(terminal.run("show ends").code, Some(5), "the name is free");
+    let listed = terminal.run("list").done();
+    assert!(listed.contains("deleted"), "{listed}");
+    assert!(!terminal.run("list --living").done().contains("deleted"));
+    let [show, info] = [format!("show {id}"), "check".to_string()];
+    assert!(terminal.run(&show).done().contains("deleted"));
+    assert!(shown(&terminal, &show)["deleted"].is_string());
+    assert!(terminal.run(&info).done().contains(", 1 of them deleted"));
+    assert_eq!(shown(&terminal, "check")["deleted"], 1);
+    assert_eq!(terminal.run(&format!("get {id} count")).done(), "5\n");
+    assert!(terminal.run(&format!("history {id}")).done().contains("delete"));
+    terminal.run(&format!("explain {id} 2")).done();
+    terminal.run(&format!("verify {id} --replay")).done();
+    for line in [
+        "call ID increment 1",
+        "delete ID",
+        "fork ID",
+        "dry-run ID increment 1",
+        "name set ID again",
+        "export ID moved.continuant --move",
+    ] {
+        let printed = terminal.run(&format!("{} --json", line.replace("ID", &id)));
+        let error: Value = serde_json::from_str(&printed.stderr).unwrap();
+        assert_eq!((&error["error"]["kind"], printed.code), (&"deleted".into(), Some(1)), "{line}");
+        let message = error["error"]["message"].as_str().unwrap();
+        assert!(message.contains("was deleted at 20"), "{message}");
+    }
+    terminal.run(&format!("export {id} last.continuant")).done();
+    terminal.run("verify last.continuant --replay").done();
+    terminal.run("import last.continuant --db other").done();
+    assert!(terminal.run("list --db other").done().contains("deleted"));
+    let named = terminal.run("import last.continuant --db third --name ends");
+    assert_eq!(named.code, Some(1), "{}", named.stderr);
 }

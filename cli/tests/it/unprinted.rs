@@ -27,7 +27,7 @@ fn unprinted(terminal: &Terminal, line: &str) -> Printed {
 /// Objects to change: anything may be done with them by everybody.
 fn stage() -> Terminal {
     let terminal = Terminal::with_visits();
-    let named = r#"[Action::"amend", Action::"upgrade", Action::"open_session"]"#;
+    let named = r#"[Action::"amend", Action::"upgrade", Action::"open_session", Action::"delete"]"#;
     let all = format!(
         "@id(\"open\") permit(principal, action, resource);\n\
          @id(\"named\") permit(principal, action in {named}, resource);\n"
@@ -127,6 +127,12 @@ const STEPS: &[Step] = &[
         after: ("get board count", "3"),
     },
     step("upgrade board second.wasm", "version 8 of object ", ("show board", "object@2.0.0")),
+    Step {
+        before: &["create object.wasm hello --policy all.cedar --name over"],
+        line: "delete over",
+        done: "version 1 of object ",
+        after: ("list", "deleted"),
+    },
     step("outbox mailer --new", "the outbox \"mailer\" is made", ("outbox", "mailer")),
     step("outbox mailer --remove", "the outbox \"mailer\" is removed", ("outbox", "")),
     step(

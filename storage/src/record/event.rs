@@ -1,5 +1,6 @@
-//! Events of a database: an object gets a name or loses it, messages are sent or taken, an outbox moves, the log lost
-//! something. They are about objects, but no part of one, so no capsule has them.
+//! Events of a database: an object gets a name or loses it, messages are sent or taken, an outbox
+//! moves, the log lost something. They are about objects, but no part of one, so no capsule has
+//! them.
 //!
 //! This module does not know what an event changes.
 //!

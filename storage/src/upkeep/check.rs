@@ -97,6 +97,8 @@ impl Store {
             if !walk.load.is_full() {
                 let mut kept = walk.kept;
                 report.object_count += kept.objects.len() as u64;
+                let deleted = kept.objects.values().filter(|row| row.deleted);
+                report.deleted_count += deleted.count() as u64;
                 report.take(std::mem::take(&mut kept.found));
                 comparison.part(part, kept, &mut report);
             }

@@ -279,6 +279,7 @@ impl Replay<'_> {
             return Ok(());
         };
         let row = self.row(object)?;
+        row.require_living(at).map_err(|error| error.of(object))?;
         if (row.head().hash, row.seq() + 1) != (parent, header.seq) {
             let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
             let found = format!("version {} after {parent}", header.seq);
@@ -302,7 +303,9 @@ impl Replay<'_> {
     fn refusal(&mut self, content: &[u8]) -> Result<()> {
         let at = self.at;
         let (_, refusal) = decode_refusal(content, at)?;
-        self.row(refusal.object)?.refuse(&refusal, at);
+        let row = self.row(refusal.object)?;
+        row.require_living(at).map_err(|error| error.of(refusal.object))?;
+        row.refuse(&refusal, at);
         Ok(())
     }
 

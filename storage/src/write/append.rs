@@ -17,6 +17,7 @@ use object::ledger::Ledger;
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
 use object::secret::Secret;
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -132,8 +133,8 @@ impl Store {
     /// [`Conflict`](ErrorKind::Conflict) when a head has changed, or a message is not on its way,
     /// [`NameTaken`](ErrorKind::NameTaken), [`Name`](ErrorKind::Name),
     /// [`NameIsId`](ErrorKind::NameIsId), [`Moved`](ErrorKind::Moved),
-    /// [`TooLarge`](ErrorKind::TooLarge), [`Poisoned`](ErrorKind::Poisoned) and
-    /// [`Closed`](ErrorKind::Closed).
+    /// [`Deleted`](ErrorKind::Deleted), [`TooLarge`](ErrorKind::TooLarge),
+    /// [`Poisoned`](ErrorKind::Poisoned) and [`Closed`](ErrorKind::Closed).
     ///
     /// # Panics
     ///
@@ -273,8 +274,12 @@ impl<'s, 'a> Draft<'s, 'a> {
         let parts = (new.base, None);
         let version = NewVersion::new(&new.commit, hash, parts, &changes, ledger.is_some());
         let notes = row.extend(&version);
+        let name = row.deleted.then(|| row.name.clone()).flatten();
         self.body.version(Staged::No, &notes, ledger.as_ref(), &new.commit, &changes);
-        Ok(())
+        match name {
+            Some(name) => self.free_name(object, name, header.time),
+            None => Ok(()),
+        }
     }
 
     fn genesis(&mut self, new: &NewCommit<'_>) -> Result<()> {
@@ -307,6 +312,13 @@ impl<'s, 'a> Draft<'s, 'a> {
         let previous = row.refusal_position();
         row.refuse(refusal, Position::HERE);
         self.body.refusal(Staged::No, previous, refusal);
+        Ok(())
+    }
+
+    /// Frees the name of an object that is deleted.
+    fn free_name(&mut self, id: ObjectId, name: String, time: Time) -> Result<()> {
+        let event = self.changes.naming(self.inner, (id, false), Cow::Owned(name), time)?;
+        self.event(event);
         Ok(())
     }
 
@@ -352,9 +364,11 @@ impl<'s, 'a> Draft<'s, 'a> {
                 rows.len() - 1
             }
         };
-        match rows[index].after.moved {
-            true => Err(Error::from(ErrorKind::Moved).of(id)),
-            false => Ok(&mut rows[index].after),
+        let row = &mut rows[index].after;
+        match (row.moved, row.deleted_at()) {
+            (true, _) => Err(Error::from(ErrorKind::Moved).of(id)),
+            (false, Some(at)) => Err(Error::from(ErrorKind::Deleted { at }).of(id)),
+            (false, None) => Ok(row),
         }
     }
 

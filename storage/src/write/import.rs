@@ -194,6 +194,9 @@ impl Store {
         // The name that it has here it keeps in any case.
         let known = here.as_ref().and_then(|row| row.name.as_deref());
         let name = name.filter(|(name, _)| known != Some(name));
+        if let (Some(at), Some(_)) = (head.deleted(), name) {
+            return Err(Error::from(ErrorKind::Deleted { at }).of(id));
+        }
         if let Some((name, _)) = name {
             inner.require_free(&mut Changes::default(), name, id, here.as_deref())?;
         }
@@ -248,6 +251,11 @@ impl Inner {
                 return Err(moved_on().of(object));
             }
             let mut changes = Changes::default();
+            let freed = now.as_ref().and_then(|now| now.name.clone()).filter(|_| row.deleted);
+            if let Some(freed) = freed {
+                let event = changes.naming(self, (object, false), Cow::Owned(freed), row.time)?;
+                changes.events.push(event);
+            }
             if let Some((name, time)) = name {
                 self.require_free(&mut changes, name, object, now.as_deref())?;
                 let event =
@@ -473,6 +481,9 @@ impl<'s> Stage<'s> {
             here.is_less = true;
         }
         let ledger = self.ledger(&commit)?;
+        if self.staged.as_ref().is_some_and(|row| row.deleted) {
+            return Err(out_of_order("nothing behind a deletion"));
+        }
         let is_upgrade = commit.header.kind == Kind::Upgrade;
         let begins = is_upgrade || commit.header.seq == 0;
         let base = begins.then(|| self.begin(commit.header.code)).transpose()?;
@@ -571,7 +582,7 @@ impl<'s> Stage<'s> {
             return Ok(());
         }
         let row = self.staged.as_mut();
-        let row = row.filter(|row| row.refusal_hash() == refusal.previous);
+        let row = row.filter(|row| !row.deleted && row.refusal_hash() == refusal.previous);
         let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
         let mut body = Body::default();
         body.refusal(Staged::Yes, row.refusal_position(), refusal);

@@ -25,7 +25,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound), [`NameTaken`](ErrorKind::NameTaken),
+    /// [`NotFound`](ErrorKind::NotFound), [`Deleted`](ErrorKind::Deleted),
+    /// [`NameTaken`](ErrorKind::NameTaken),
     /// [`Name`](ErrorKind::Name), [`NameIsId`](ErrorKind::NameIsId), and those of
     /// [`Store::append`].
     pub fn set_name(&self, id: ObjectId, name: &str, time: Time) -> Result<Option<String>> {
@@ -34,6 +35,7 @@ impl Store {
             if before.as_deref() == Some(name) {
                 return Ok(before);
             }
+            changes.require_living(id)?;
             if let Some(object) = changes.holder(self.inner(), name)? {
                 return Err(ErrorKind::NameTaken { name: name.to_string(), object }.into());
             }
@@ -51,11 +53,13 @@ impl Store {
     /// # Errors
     ///
     /// [`NotFound`](ErrorKind::NotFound) when no object has the name, or there is no such object,
-    /// [`NameIsId`](ErrorKind::NameIsId), and those of [`Store::append`].
+    /// [`Deleted`](ErrorKind::Deleted), [`NameIsId`](ErrorKind::NameIsId), and those of
+    /// [`Store::append`].
     pub fn move_name(&self, name: &str, to: ObjectId, time: Time) -> Result<ObjectId> {
         let from = self.inner().rename(|changes| {
             let from = changes.require_holder(self.inner(), name)?;
             changes.of(self.inner(), to)?;
+            changes.require_living(to)?;
             if from != to {
                 changes.unbind(self.inner(), from, time)?;
                 changes.unbind(self.inner(), to, time)?;
@@ -115,6 +119,15 @@ impl Changes<'_> {
         let name = drafted.after.name.clone();
         self.rows.push(drafted);
         Ok(name)
+    }
+
+    /// Checks that an object whose row was looked up was not deleted.
+    fn require_living(&self, id: ObjectId) -> Result<()> {
+        let drafted = self.rows.iter().find(|drafted| drafted.id == id);
+        match drafted.and_then(|drafted| drafted.after.deleted_at()) {
+            Some(at) => Err(Error::from(ErrorKind::Deleted { at }).of(id)),
+            None => Ok(()),
+        }
     }
 
     /// Returns the object that has a name.

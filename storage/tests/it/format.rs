@@ -156,6 +156,9 @@ pub(crate) fn write_records(store: &Store, path: &Path) {
         author.head
     };
     let one = lived(store, 2, "one").id;
+    let (mut over, genesis) = Author::new(6);
+    append(store, &[genesis], &[("over", over.head.id)]).unwrap();
+    append(store, &[over.delete()], &[]).unwrap();
     let (mut author, genesis) = Author::new(3);
     append(store, &[genesis], &[]).unwrap();
     let to = author.head.id;
@@ -253,16 +256,7 @@ fn records(mut body: &[u8], frame: u64, secrets: &mut Secrets) -> BTreeSet<u64> 
                 assert!([0, 25].contains(&count));
                 assert_eq!(adoption.contains_key("refusal hash"), count > 0);
             }
-            9 => {
-                let naming = conditional("Name", content);
-                let (bound, name) = (number(naming["bound"]), str::from_utf8(naming["name"]));
-                let is_first = number(naming["before"]) == 0;
-                match (bound, name.unwrap()) {
-                    (1, "one" | "object 1" | "object 2" | "new") => assert!(is_first),
-                    (1, "moved") | (0, "one" | "moved" | "new") => {}
-                    other => panic!("{other:?}"),
-                }
-            }
+            9 => naming(content),
             10 => {
                 let rule = conditional("Retention", content);
                 let found = ["rule", "value", "has object"].map(|name| number(rule[name]));
@@ -306,6 +300,17 @@ fn records(mut body: &[u8], frame: u64, secrets: &mut Secrets) -> BTreeSet<u64> 
         body = &body[head + length..];
     }
     kinds
+}
+
+fn naming(content: &[u8]) {
+    let naming = conditional("Name", content);
+    let (bound, name) = (number(naming["bound"]), str::from_utf8(naming["name"]).unwrap());
+    let is_first = number(naming["before"]) == 0;
+    match (bound, name) {
+        (1, "one" | "object 1" | "object 2" | "new" | "over") => assert!(is_first),
+        (1, "moved") | (0, "one" | "moved" | "new" | "over") => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 fn version(content: &[u8], frame: u64, secrets: &mut Secrets) {

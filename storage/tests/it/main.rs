@@ -6,6 +6,7 @@
 //! - `capsule`: objects that move out of one store and into another.
 //! - `check`: a check while others write, compact, and while the disk fails between its passes.
 //! - `damage`: every changed byte of the log is found; only databases are opened.
+//! - `deletion`: objects whose newest version is a deletion, after which nothing follows.
 //! - `failure`: after a failure of the file system nothing is acknowledged.
 //! - `fixture`: databases of every format that was ever written still open.
 //! - `format`: the files against the chapters of `FORMAT.md` about them.
@@ -31,6 +32,7 @@ mod backup;
 mod capsule;
 mod check;
 mod damage;
+mod deletion;
 mod failure;
 mod fixture;
 mod format;

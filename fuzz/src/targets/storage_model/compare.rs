@@ -87,6 +87,7 @@ fn info(id: ObjectId, object: &Object) -> ObjectInfo {
         created: object.versions[0].header.time,
         wake: header.wake,
         moved: false,
+        deleted: object.is_deleted().then_some(header.time),
         refusal_count: object.refusals().count() as u64,
         code: header.code,
         policy: header.policy,

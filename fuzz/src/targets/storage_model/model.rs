@@ -9,7 +9,7 @@ use std::sync::Arc;
 use object::commit::Commit;
 use object::effects::{Effects, decode_globals};
 use object::hash::{BaseHash, ObjectId, RefusalHash, VersionHash};
-use object::header::Header;
+use object::header::{Header, Kind};
 use object::image::BaseImage;
 use object::ledger::Ledger;
 use object::memory::{Memory, Page, page_count};
@@ -90,6 +90,11 @@ impl Object {
     /// The secret from the version behind the newest on.
     pub(crate) fn next_secret(&self) -> Option<Secret> {
         self.secret.since(self.newest().header.seq + 1).ok()
+    }
+
+    /// Returns whether the newest version is a deletion.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.newest().header.kind == Kind::Delete
     }
 
     /// The newest version that is not later than `time`.
@@ -181,6 +186,9 @@ impl Model {
         object.versions.push(Version { header: commit.header, bytes, base, pages, globals });
         object.entries.push(Entry::Version(object.versions.len() - 1));
         object.ledger = ledger.cloned().or(object.ledger.take());
+        let freed = object.name.clone().filter(|_| object.is_deleted());
+        let time = object.newest().header.time;
+        freed.iter().for_each(|name| self.unbind(name, time));
     }
 
     /// The model of a store that was given one object, which loses its name on the way.

@@ -54,7 +54,9 @@ impl Renaming {
 
     /// Returns whether the model allows it, and whether it changes anything then.
     pub(crate) fn is_change(&self, model: &Model) -> Option<bool> {
+        let is_deleted = |id| model.objects[id].is_deleted();
         match &self.what {
+            What::Set(id, _) | What::Move(_, id) if is_deleted(id) => None,
             What::Set(id, name) => match model.names.get(name) {
                 Some(holder) => (holder == id).then_some(false),
                 None => Some(true),
@@ -130,7 +132,8 @@ impl Run {
             None => {
                 equal("the frames of no change of names", &0, &more)?;
                 is(&result, "names that cannot be so", |kind| {
-                    matches!(kind, ErrorKind::NameTaken { .. } | ErrorKind::NotFound { .. })
+                    use ErrorKind::{Deleted, NameTaken, NotFound};
+                    matches!(kind, NameTaken { .. } | NotFound { .. } | Deleted { .. })
                 })
             }
         }

@@ -13,6 +13,7 @@ use object::hash::{HASH_BYTES, ObjectId};
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::damaged;
 use crate::read::memory::sources;
 use crate::read::version::read_commit;
 use crate::record::BlobHash;
@@ -132,6 +133,10 @@ impl<'a> Comparison<'a> {
 
     fn objects(&self, objects: &BTreeMap<ObjectId, Row>, report: &mut Report) {
         for (id, logged) in objects {
+            if let (Some(name), true) = (&logged.name, logged.deleted) {
+                let found = format!("a deleted object has the name {name:?}");
+                report.find(damaged(logged.head().position, "a free name", found).of(*id));
+            }
             let row = match self.unwritten.get(id) {
                 Some(row) => Ok(Some(Row::clone(row))),
                 None => self.index.row(*id),

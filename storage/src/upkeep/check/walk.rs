@@ -387,6 +387,7 @@ impl<'a> Walk<'a> {
                 let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
                 return Err(damaged(at, expected, found));
             }
+            row.require_living(at)?;
             let mut row = row.clone();
             let none = PageTable::default();
             let pages = if is_upgrade { &none } else { row.known_pages() };
@@ -472,6 +473,10 @@ impl<'a> Walk<'a> {
         let expected = (row.head().hash, row.refusal_hash(), row.refusal_position());
         let found = (refusal.parent, refusal.previous, previous);
         let (seq, count, genesis) = (row.seq() + 1, row.refusal_count, row.first());
+        if let Err(error) = row.require_living(at) {
+            self.note(Err(error));
+            return Ok(());
+        }
         row.refuse(&refusal, at);
         if expected != found {
             let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
