@@ -13,6 +13,7 @@ mod compact;
 mod completions;
 mod create;
 mod dead_letters;
+mod delete;
 mod demo;
 mod diff;
 mod dry_run;
@@ -29,6 +30,7 @@ mod init;
 mod key;
 mod list;
 mod man;
+mod name;
 mod outbox;
 mod policy;
 mod read;
@@ -66,12 +68,15 @@ pub(crate) enum Command {
     #[command(subcommand)]
     Policy(policy::Policy),
     Upgrade(upgrade::Upgrade),
+    Delete(delete::Delete),
     Advance(advance::Advance),
     Run(run::Run),
     Show(show::Show),
     Get(get::Get),
     Read(read::Read),
     List(list::List),
+    #[command(subcommand)]
+    Name(name::Name),
     Top(top::Top),
     History(history::History),
     DeadLetters(dead_letters::DeadLetters),
@@ -116,12 +121,14 @@ pub(crate) fn run(
         Command::Session(subcommand) => subcommand.run(target, printer),
         Command::Policy(policy) => policy.run(target, printer),
         Command::Upgrade(upgrade) => upgrade.run(target, printer),
+        Command::Delete(delete) => delete.run(target, printer),
         Command::Advance(advance) => advance.run(target, printer),
         Command::Run(run) => run.run(target, printer),
         Command::Show(show) => show.run(target, printer),
         Command::Get(get) => get.run(target, printer),
         Command::Read(read) => read.run(target, printer),
         Command::List(list) => list.run(target, printer),
+        Command::Name(name) => name.run(target, printer),
         Command::Top(top) => top.run(printer),
         Command::History(history) => history.run(target, printer),
         Command::DeadLetters(letters) => letters.run(target, printer),

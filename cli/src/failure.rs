@@ -328,6 +328,7 @@ impl From<storage::Error> for Failure {
 
 #[cfg(test)]
 mod tests {
+    use continuant::Time;
     use continuant::object::refusal::Reason;
 
     use super::*;
@@ -351,6 +352,7 @@ mod tests {
             (Kind::Missing { what, hash: text() }, "missing", 4),
             (Kind::NoObject, "no-object", 5),
             (Kind::Moved, "moved", 1),
+            (Kind::Deleted { at: Time::MIN }, "deleted", 1),
             (Kind::NoVersion { asked: text(), newest: 1 }, "no-version", 5),
             (Kind::NoRefusal { asked: 1, count: 0 }, "no-refusal", 5),
             (Kind::Read(text()), "io", 1),
@@ -430,6 +432,7 @@ mod tests {
             (Stored::NothingThen { first: None }, "nothing", 5),
             (Stored::Conflict { expected: text(), found: text() }, "conflict", 1),
             (Stored::Moved, "moved", 1),
+            (Stored::Deleted { at: Time::MIN }, "deleted", 1),
             (Stored::HereAlready { seq: 1, found: 1, moved: false }, "here-already", 1),
             (Stored::Diverged { seq: 1, here: text(), there: text() }, "diverged", 1),
             (Stored::Pruned { seq: 0, kept_from: 1 }, "pruned", 5),

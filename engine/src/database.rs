@@ -4,7 +4,9 @@
 //!
 //! Dropping a database closes it: submitted work is finished and made durable first.
 
+mod delete;
 mod messages;
+mod names;
 mod outbox;
 mod read;
 pub(crate) mod reader;
@@ -757,29 +759,6 @@ impl Database {
             explain::refusal(&self.shared.library, &self.shared.credentials.memo, stack, id, number)
         })?;
         explanation.map_err(|error| error.about(id))
-    }
-
-    /// Returns the object of that name.
-    ///
-    /// *Blocks* while it reads the index.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
-        Ok(self.shared.library.store.find(name)?)
-    }
-
-    /// Returns the meaning of a text: the object with that id; else the one of that name, or the
-    /// only one whose id begins with these digits, at least four.
-    ///
-    /// *Blocks* while it reads the index.
-    ///
-    /// # Errors
-    ///
-    /// Those of the store.
-    pub fn resolve(&self, text: &str) -> Result<storage::Resolved> {
-        Ok(self.shared.library.store.resolve(text)?)
     }
 
     /// Returns the entry of one object in a list.

@@ -62,6 +62,11 @@ pub enum ErrorKind {
     /// The object was moved away, and ended here: import a later capsule of it, or take it back
     /// with [`take_back`](crate::Database::take_back).
     Moved,
+    /// The object was deleted: nothing follows, and nothing of it is put on record any more.
+    Deleted {
+        /// The time of its last version, the deletion.
+        at: Time,
+    },
     /// The object has no such version.
     NoVersion {
         /// The version asked for.
@@ -243,11 +248,12 @@ impl From<object::Error> for Error {
 
 impl From<storage::Error> for Error {
     fn from(error: storage::Error) -> Error {
-        match (error.kind(), error.object()) {
-            (storage::ErrorKind::Moved, Some(id)) => Error::new(ErrorKind::Moved).about(id),
-            (storage::ErrorKind::Moved, None) => Error::new(ErrorKind::Moved),
-            _ => Error::new(ErrorKind::Storage(error)),
-        }
+        let kind = match error.kind() {
+            storage::ErrorKind::Moved => ErrorKind::Moved,
+            storage::ErrorKind::Deleted { at } => ErrorKind::Deleted { at: *at },
+            _ => return Error::new(ErrorKind::Storage(error)),
+        };
+        Error(Box::new(Inner { kind, object: error.object() }))
     }
 }
 
@@ -336,6 +342,9 @@ impl ErrorKind {
             }
             ErrorKind::NoObject => f.write_str("there is no such object in this database"),
             ErrorKind::Moved => write!(f, "{}", storage::ErrorKind::Moved),
+            ErrorKind::Deleted { at } => {
+                write!(f, "{}", storage::ErrorKind::Deleted { at: *at })
+            }
             ErrorKind::NoVersion { asked, newest } => {
                 write!(f, "no version of {asked}; the object's versions are 0 to {newest}")
             }

@@ -238,9 +238,9 @@ pub use storage::disk::LockHolder;
 pub use storage::{
     AcceptedLoss, Backup, BackupReport, ClockJump, Compacted, Damage, DeadLetter, DoubtfulName,
     Error as StorageError, ErrorKind as StorageErrorKind, GoesOn, Loss, LossToken, Lost, Mended,
-    MessageId, ObjectInfo, Options as StorageOptions, Outbox, OutboxPlace, OutboxStatus, Outgoing,
-    Position, RecordedLoss, Repaired, Report, Resolved, RestoreReport, Restoring, Retention, Stats,
-    Until,
+    MessageId, NameHistory, NameHolding, NameMoment, ObjectInfo, Options as StorageOptions, Outbox,
+    OutboxPlace, OutboxStatus, Outgoing, Position, RecordedLoss, Repaired, Report, Resolved,
+    RestoreReport, Restoring, Retention, Stats, Until,
 };
 #[cfg(feature = "internals")]
 pub use {object, policy, query, schema, storage};
@@ -320,6 +320,7 @@ const _: () = {
     is_sent::<Objects<'_>>();
     is_sent::<History<'_>>();
     is_sent::<DeadLetters<'_>>();
+    is_sent::<NameHistory<'_>>();
     is_sent::<Fleet<'_>>();
     is_sent::<Outbox<'_>>();
 };

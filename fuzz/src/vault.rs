@@ -215,12 +215,15 @@ pub(crate) enum Ask {
     Amend(Option<Law>),
     /// Adds, by the message of an object under a law.
     Hear(Law, u64),
+    /// Deletes the vault.
+    Delete,
 }
 
 impl Ask {
     pub(crate) fn draw(rng: &mut StdRng, state: &State, time: u64) -> Ask {
-        match rng.random_range(0..29) {
-            26.. => {
+        match rng.random_range(0..30) {
+            29 => Ask::Delete,
+            26..29 => {
                 let any = Law::ALL[rng.random_range(0..Law::ALL.len())];
                 let law = if rng.random_bool(0.5) { Law::Kin } else { any };
                 Ask::Hear(law, rng.random_range(0..12))
@@ -308,6 +311,7 @@ impl Ask {
                 };
                 Request::Message { origin: Box::new(origin), method, arguments }
             }
+            Ask::Delete => Request::Delete,
         }
     }
 
@@ -323,6 +327,7 @@ impl Ask {
                 db.open_session(id, &Session::from_secret(&secret, Time::from_millis(*expires)))
             }
             Ask::Amend(Some(law)) => db.amend_for_good(id, &law.cedar()),
+            Ask::Delete => db.delete(id),
             Ask::Cycle | Ask::Nonsense | Ask::Amend(None) | Ask::Hear(..) => return None,
         })
     }
@@ -334,7 +339,7 @@ impl Ask {
 
     /// Returns whether the request runs code.
     pub(crate) fn runs_code(&self) -> bool {
-        !self.is_write() && !matches!(self, Ask::Open(..) | Ask::Amend(_))
+        !self.is_write() && !matches!(self, Ask::Open(..) | Ask::Amend(_) | Ask::Delete)
     }
 
     /// Returns the outcome of the vault's code, or of the write, on a state at a time.
@@ -365,6 +370,7 @@ impl Ask {
             }
             Ask::Write(fields) => fields.iter().for_each(|field| made.state.set(field)),
             Ask::Nonsense | Ask::Open(..) | Ask::Amend(_) => {}
+            Ask::Delete => made.wake = WakeChange::Clear,
         }
         made
     }

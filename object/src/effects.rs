@@ -15,6 +15,7 @@ use crate::limits::{
     SIGNATURES_MAX,
 };
 use crate::message::Message;
+use crate::request::Request;
 use crate::time::Time;
 
 const EFFECTS_VERSION: u8 = 2;
@@ -76,6 +77,16 @@ impl Effects {
     /// Returns the effects of a fork that leaves out the next wake of version `of`, if it has one.
     pub fn of_fork_without_wake(of: &Header) -> Effects {
         let wake = of.wake.map_or(WakeChange::Keep, |_| WakeChange::Clear);
+        Effects { wake, ..Effects::default() }
+    }
+
+    /// Returns the effects of a request that runs no code: a deletion clears the wake, and no other
+    /// has any.
+    pub fn without_code(request: &Request) -> Effects {
+        let wake = match request {
+            Request::Delete => WakeChange::Clear,
+            _ => WakeChange::Keep,
+        };
         Effects { wake, ..Effects::default() }
     }
 

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use crate::effects::{Admission, Effects};
+use crate::error::{Error, Result};
 use crate::hash::{
     AdmissionHash, CodeHash, EffectsHash, GlobalsHash, InputHash, MemoryRoot, ObjectId, PolicyHash,
     RefusalHash, SchemaHash, VersionHash,
 };
-use crate::header::Header;
+use crate::header::{Header, Kind};
 use crate::input::{Input, Request};
 use crate::ledger::{Ledger, Tracked};
 use crate::lineage::Spine;
@@ -180,7 +181,7 @@ impl Head {
     ///
     /// # Panics
     ///
-    /// When the head has no secret.
+    /// When the head has no secret, or the object was deleted.
     pub fn successor_with(
         &self,
         input: &Input,
@@ -188,6 +189,7 @@ impl Head {
         admission: &Admission,
         payloads: &EncodedPayloads,
     ) -> (Header, Arc<Ledger>) {
+        assert_eq!(self.deleted(), None, "nothing follows a deletion");
         let seq = self.header.seq + 1;
         let ledger = self.ledger.next(outcome.tracked, seq, input, &admission.signers);
         let ledger_hash = match Arc::ptr_eq(&ledger, &self.ledger) {
@@ -221,6 +223,26 @@ impl Head {
             policy: outcome.parts.policy,
         };
         (header, ledger)
+    }
+
+    /// Returns when the object was deleted, if it was: no version and no refusal follows then.
+    pub fn deleted(&self) -> Option<Time> {
+        (self.header.kind == Kind::Delete).then_some(self.header.time)
+    }
+
+    /// Checks that a version or a refusal may follow.
+    ///
+    /// # Errors
+    ///
+    /// [`Mismatch`](crate::ErrorKind::Mismatch) when the object was deleted.
+    pub fn require_living(&self) -> Result<()> {
+        match self.deleted() {
+            Some(_) => {
+                let (expected, found) = ("nothing behind a deletion", "a version or a refusal");
+                Err(Error::mismatch("lineage", self.header.seq + 1, expected, found))
+            }
+            None => Ok(()),
+        }
     }
 
     /// Returns the hash of the version that the next version's jump names.
@@ -276,8 +298,9 @@ impl Head {
     ///
     /// # Panics
     ///
-    /// When the head has no secret.
+    /// When the head has no secret, or the object was deleted.
     pub fn refusal(&self, input: &Input, verdict: Verdict) -> Refusal {
+        assert_eq!(self.deleted(), None, "nothing follows a deletion");
         let salt = self.next_secret().refusal_salt(self.refusal_count);
         let input = input.encode();
         Refusal {

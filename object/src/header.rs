@@ -44,6 +44,8 @@ pub enum Kind {
     Fork,
     /// The object took new code and a new policy.
     Upgrade,
+    /// The object was deleted: nothing follows.
+    Delete,
 }
 
 impl Kind {
@@ -58,6 +60,7 @@ impl Kind {
         Kind::Message,
         Kind::Fork,
         Kind::Upgrade,
+        Kind::Delete,
     ];
 
     /// The code that headers have.
@@ -72,6 +75,7 @@ impl Kind {
             Kind::Message => 6,
             Kind::Fork => 7,
             Kind::Upgrade => 8,
+            Kind::Delete => 9,
         }
     }
 
@@ -91,6 +95,7 @@ impl Kind {
             Kind::Message => "message",
             Kind::Fork => "fork",
             Kind::Upgrade => "upgrade",
+            Kind::Delete => "delete",
         }
     }
 
@@ -247,7 +252,7 @@ impl Header {
             return Err(reader.fail(2, &format!("version {HEADER_VERSION}"), version));
         }
         let code = reader.u8()?;
-        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 9", code))?;
+        let kind = Kind::from_code(code).ok_or_else(|| reader.fail(1, "a kind below 10", code))?;
         let has_wake = reader.flag()?;
         let (instrumentation, seq, time) = (reader.u32()?, reader.u64()?, reader.time()?);
         let wake = if_there(&mut reader, has_wake)?;
@@ -302,6 +307,9 @@ impl Header {
         if self.kind.is_genesis() != genesis {
             let expected = "kind create or fork in version 0 and nowhere else";
             return fail(2, expected, self.kind.name().into());
+        }
+        if self.kind == Kind::Delete && self.wake.is_some() {
+            return fail(3, "no wake in a deletion", "one".into());
         }
         if !self.has_its_hashes() {
             let expected = "object, parent and jump in all but version 0, a refusal if one counts";

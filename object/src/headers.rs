@@ -46,6 +46,7 @@ impl Headers {
     /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the part that does not match.
     pub fn version(&mut self, header: &Header) -> Result<()> {
         let (head, seq) = (&self.0, self.0.header.seq + 1);
+        head.require_living()?;
         let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
             Err(Error::mismatch(what, seq, expected.to_string(), found.to_string()))
         };
@@ -79,7 +80,7 @@ impl Headers {
             return wrong("code", &head.header.code, &header.code);
         }
         let memory = |header: &Header| (header.memory_root, header.globals, header.memory_bytes);
-        let keeps = matches!(header.kind, Kind::Amend | Kind::OpenSession);
+        let keeps = matches!(header.kind, Kind::Amend | Kind::OpenSession | Kind::Delete);
         if keeps && memory(header) != memory(&head.header) {
             return wrong("memory root", &head.header.memory_root, &header.memory_root);
         }
@@ -101,6 +102,7 @@ impl Headers {
     /// [`Mismatch`](crate::ErrorKind::Mismatch) naming the part that does not match.
     pub fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
         let (head, seq) = (&self.0, self.0.header.seq + 1);
+        head.require_living()?;
         let found = (refusal.object, refusal.seq, refusal.parent, refusal.previous);
         if found != (head.id, seq, head.hash, head.refusals) {
             let expected = format!("one behind {} and {}", head.hash, shown(head.refusals));

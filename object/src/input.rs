@@ -54,7 +54,8 @@ impl Input {
             Request::Create { .. }
             | Request::Cycle
             | Request::OpenSession { .. }
-            | Request::Upgrade { .. } => {}
+            | Request::Upgrade { .. }
+            | Request::Delete => {}
             Request::Write { fields } => {
                 limit("fields of a write", fields.len(), WRITES_MAX)?;
                 for (path, _) in fields {

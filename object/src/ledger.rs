@@ -69,6 +69,9 @@ impl Ledger {
                 next.sessions.open(session, signers, expires);
             }
         }
+        if input.request == Request::Delete && !next.sessions.is_empty() {
+            Arc::make_mut(&mut next).sessions = Sessions::default();
+        }
         let is_renamed = matches!(input.request, Request::Amend { .. } | Request::Upgrade { .. });
         if is_renamed && next.nonces.has_floor() {
             Arc::make_mut(&mut next).nonces.rename();

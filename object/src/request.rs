@@ -1,5 +1,6 @@
 //! Requests: what a new version is asked for by (a creation, a call, the object's own cycle, a
-//! direct write, a change of the policy or of the code, a session, a message of another object).
+//! direct write, a change of the policy or of the code, a session, a message of another object, a
+//! deletion).
 //!
 //! This module does not know types: arguments are payload bytes that the schema decodes. It does
 //! not know credentials either: it writes the bytes that they sign.
@@ -87,6 +88,8 @@ pub enum Request {
         /// The new policy.
         policy: PolicyHash,
     },
+    /// Deletes the object: the version is its last, and the state stays as it was.
+    Delete,
 }
 
 impl Request {
@@ -102,11 +105,12 @@ impl Request {
             Request::Message { .. } => Kind::Message,
             Request::Fork { .. } => Kind::Fork,
             Request::Upgrade { .. } => Kind::Upgrade,
+            Request::Delete => Kind::Delete,
         }
     }
 
     /// The policy's name for the request: the method, `advance`, `write`, `amend`, `open_session`,
-    /// `upgrade` or `create`.
+    /// `upgrade`, `delete` or `create`.
     pub fn action(&self) -> &str {
         match self {
             Request::Call { method, .. } | Request::Message { method, .. } => method,
@@ -154,7 +158,8 @@ impl Request {
             | Request::Amend { .. }
             | Request::OpenSession { .. }
             | Request::Fork { .. }
-            | Request::Upgrade { .. } => 0,
+            | Request::Upgrade { .. }
+            | Request::Delete => 0,
         }
     }
 
@@ -202,7 +207,7 @@ impl Request {
             Request::Call { method, arguments } => {
                 bytes.put_blob(method.as_bytes()).put_blob(arguments);
             }
-            Request::Cycle => {}
+            Request::Cycle | Request::Delete => {}
             Request::Write { fields } => {
                 bytes.put_count(fields.len());
                 for (path, value) in fields {
@@ -271,7 +276,8 @@ impl Request {
                 code: CodeHash(reader.array()?),
                 policy: PolicyHash(reader.array()?),
             },
-            None => return Err(reader.fail(1, "a kind of request below 9", code)),
+            Some(Kind::Delete) => Request::Delete,
+            None => return Err(reader.fail(1, "a kind of request below 10", code)),
         })
     }
 }

@@ -40,11 +40,13 @@ pub(super) const UPGRADE: &str = "upgrade";
 /// The action for a changed code's migrated state, on which the new policy decides: rules not about
 /// it treat it as a direct write. It has no past.
 pub(super) const MIGRATE: &str = "migrate";
+/// The action of the deletion of the object. It has no past: nothing follows it.
+pub(super) const DELETE: &str = "delete";
 /// Actions that exist only in policies that name them, so that they do not concern any other
 /// policy.
-pub(super) const IF_NAMED: [&str; 2] = [OPEN_SESSION, UPGRADE];
+pub(super) const IF_NAMED: [&str; 3] = [OPEN_SESSION, UPGRADE, DELETE];
 /// Actions that only a rule that names them permits.
-pub(super) const NAMED_ONLY: [&str; 3] = [AMEND, OPEN_SESSION, UPGRADE];
+pub(super) const NAMED_ONLY: [&str; 4] = [AMEND, OPEN_SESSION, UPGRADE, DELETE];
 /// The action of a read, which makes no version.
 pub(crate) const READ: &str = "read";
 

@@ -8,7 +8,7 @@ use std::fmt::Write;
 use object::ledger::Class;
 use serde_json::{Map, Value as Json, json};
 
-use crate::action::{ADVANCE, AMEND, MIGRATE, OPEN_SESSION, READ, Shapes, UPGRADE, WRITE};
+use crate::action::{ADVANCE, AMEND, DELETE, MIGRATE, OPEN_SESSION, READ, Shapes, UPGRADE, WRITE};
 use crate::argument::What;
 use crate::fact::{self, Fact, Placed};
 use crate::shape::{Attribute, Shape};
@@ -77,7 +77,7 @@ impl<'a> Derived<'a> {
                 ADVANCE => &ENTITIES[2..],
                 OPEN_SESSION => &ENTITIES[..1],
                 // Objects ask for methods, in messages.
-                WRITE | AMEND | UPGRADE | MIGRATE => &ENTITIES[..2],
+                WRITE | AMEND | UPGRADE | DELETE | MIGRATE => &ENTITIES[..2],
                 _ => &ENTITIES[..],
             };
             let principals = if all_principals { principals } else { &principals[..1] };

@@ -236,6 +236,11 @@ impl Policy {
         self.rules.may_permit(action::UPGRADE)
     }
 
+    /// Returns whether some rule may permit a deletion, and none forbids it always.
+    pub fn is_deletable(&self) -> bool {
+        self.rules.may_permit(action::DELETE)
+    }
+
     /// Returns whether the policy may ever be changed: by an amendment, or with other code.
     pub fn is_changeable(&self) -> bool {
         self.is_amendable() || self.is_upgradable()

@@ -25,7 +25,7 @@ use object::credential::{Host, Memo};
 use object::effects::{Admission, Effects, decode_globals, globals_hash};
 use object::hash::GlobalsHash;
 use object::head::{Head, Outcome, genesis};
-use object::header::Header;
+use object::header::{Header, Kind};
 use object::headers::Headers;
 use object::image::{BaseImage, Image};
 use object::input::{Input, Request};
@@ -194,6 +194,7 @@ impl Verifier {
         commit: &Commit<'_>,
         guards: &mut G,
     ) -> Result<Result<(), G::Stop>> {
+        self.head.require_living()?;
         let seq = self.head.header.seq + 1;
         let DecodedPayloads { input, effects, admission } = DecodedPayloads::decode(commit)?;
         if input.request.is_genesis() {
@@ -250,19 +251,19 @@ impl Verifier {
         input: &Input,
         effects: &Effects,
     ) -> Result<Option<Arc<Definition>>> {
-        let (seq, before) = (commit.header.seq, &self.replica.image);
+        let (seq, before, of) = (commit.header.seq, &self.replica.image, (input, effects));
         match &input.request {
             Request::Write { fields } => {
                 let Definition { schema, code, .. } = &*self.definition;
                 let pages = write::apply(schema, code.state_address, before, fields)?;
-                ran_no_code(commit, effects, before, &pages)?;
+                ran_no_code(commit, of, before, &pages)?;
             }
             Request::Amend { policy } => {
-                ran_no_code(commit, effects, before, &[])?;
+                ran_no_code(commit, of, before, &[])?;
                 let policy = Policy::decode(policy, &self.definition.schema)?;
                 return Ok(Some(Arc::new(self.definition.amended(policy))));
             }
-            Request::OpenSession { .. } => ran_no_code(commit, effects, before, &[])?,
+            Request::OpenSession { .. } | Request::Delete => ran_no_code(commit, of, before, &[])?,
             Request::Upgrade { code, policy } => {
                 let Some(Era { definition, base }) = self.next.take() else { return Ok(None) };
                 let parts = definition.parts();
@@ -289,6 +290,7 @@ impl Verifier {
     ///
     /// As of [`Verifier::genesis`].
     pub fn refusal(&mut self, refusal: &Refusal) -> Result<()> {
+        self.head.require_living()?;
         let seq = self.head.header.seq + 1;
         let input = Input::decode(&refusal.input)?;
         if input.request.is_genesis() {
@@ -343,6 +345,9 @@ fn is_as(of: &Header, fork: &Header, effects: &Effects) -> Result<()> {
     let wrong = |what, expected: &dyn ToString, found: &dyn ToString| {
         Err(Error::mismatch(what, 0, expected.to_string(), found.to_string()))
     };
+    if of.kind == Kind::Delete {
+        return wrong("kind", &"a version before the deletion", &of.kind.name());
+    }
     if (of.memory_bytes, of.memory_root) != (fork.memory_bytes, fork.memory_root) {
         return wrong("memory root", &of.memory_root, &fork.memory_root);
     }
@@ -370,11 +375,11 @@ fn refused(seq: u64, verdict: &Verdict) -> Error {
     Error::mismatch("admission", seq, "a permit", verdict)
 }
 
-/// Checks that a version whose code did not run has no effects and, compared with the memory
-/// before, only `pages` changed.
+/// Checks that a version whose code did not run has the effects of its request and, compared with
+/// the memory before, only `pages` changed.
 fn ran_no_code(
     commit: &Commit<'_>,
-    effects: &Effects,
+    (input, effects): (&Input, &Effects),
     before: &Image,
     pages: &[(u32, Arc<Page>)],
 ) -> Result<()> {
@@ -385,8 +390,8 @@ fn ran_no_code(
     if pages.len() != commit.pages.len() || !pages.iter().zip(&commit.pages).all(same) {
         return Err(Error::mismatch("pages", seq, "those of the request", "others"));
     }
-    if *effects != Effects::default() || commit.header.fuel != 0 {
-        return Err(Error::mismatch("effects", seq, "none, without the code", "some"));
+    if *effects != Effects::without_code(&input.request) || commit.header.fuel != 0 {
+        return Err(Error::mismatch("effects", seq, "those without the code", "others"));
     }
     if commit.globals.is_some() || commit.header.memory_bytes != before.bytes_count() {
         return Err(Error::mismatch("memory", seq, "as the request leaves it", "another"));

@@ -30,6 +30,8 @@ pub struct Objects<'a> {
     code: Option<CodeHash>,
     created: (Time, Time),
     changed: (Time, Time),
+    /// True if deleted objects are left out.
+    living: bool,
     after: Option<ObjectId>,
     limit: usize,
     /// The objects that were read and not returned yet.
@@ -42,9 +44,9 @@ pub struct Objects<'a> {
 impl<'a> Objects<'a> {
     /// Lists all objects, in the order of their ids.
     pub fn new(store: &'a Store) -> Objects<'a> {
-        let (name, code, after, page, named, ended) = Default::default();
+        let (name, code, living, after, page, named, ended) = Default::default();
         let (created, changed, limit) = (ANY_TIME, ANY_TIME, usize::MAX);
-        Objects { store, name, code, created, changed, after, limit, page, named, ended }
+        Objects { store, name, code, created, changed, living, after, limit, page, named, ended }
     }
 
     /// Selects objects that have a name with this prefix.
@@ -83,6 +85,12 @@ impl<'a> Objects<'a> {
         self
     }
 
+    /// Selects objects that were not deleted.
+    pub fn living(mut self) -> Objects<'a> {
+        self.living = true;
+        self
+    }
+
     /// Selects objects whose ids come after `last`, whether or not that object exists: pass the
     /// last id of a list to continue behind it.
     pub fn after(mut self, last: impl Into<Option<ObjectId>>) -> Objects<'a> {
@@ -98,7 +106,7 @@ impl<'a> Objects<'a> {
 
     /// Returns whether some rows that are read may not be selected.
     fn is_narrowed(&self) -> bool {
-        self.code.is_some() || [self.created, self.changed] != [ANY_TIME; 2]
+        self.code.is_some() || self.living || [self.created, self.changed] != [ANY_TIME; 2]
     }
 
     fn fits(&self, info: &ObjectInfo) -> bool {
@@ -107,6 +115,7 @@ impl<'a> Objects<'a> {
         self.code.is_none_or(|code| code == info.code)
             && within(self.created, info.created)
             && within(self.changed, info.time)
+            && (!self.living || info.deleted.is_none())
             && (self.name.is_empty() || is_named())
     }
 

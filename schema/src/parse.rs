@@ -21,8 +21,8 @@ use crate::scan;
 use crate::types::{Case, Enum, Flags, Record, ResultType, Tuple, Type, Variant};
 
 /// Names that mean something else to an object, and so may not name a method.
-const RESERVED: [&str; 9] =
-    ["cycle", "advance", "write", "read", "amend", "upgrade", "memory", "state", "salt"];
+const RESERVED: [&str; 10] =
+    ["cycle", "advance", "write", "read", "amend", "upgrade", "delete", "memory", "state", "salt"];
 
 /// Parses WIT text.
 pub(crate) fn parse(text: &str) -> Result<Parts, Vec<Diagnostic>> {

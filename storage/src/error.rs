@@ -194,6 +194,11 @@ pub enum ErrorKind {
     },
     /// The object was moved away: it ended here until it comes back.
     Moved,
+    /// The object was deleted: nothing follows.
+    Deleted {
+        /// The time of its last version, the deletion.
+        at: Time,
+    },
     /// The object is here already, and the capsule has no more of it.
     HereAlready {
         /// The newest version here.
@@ -624,6 +629,9 @@ impl fmt::Display for ErrorKind {
                 write!(f, "the head moved: expected {expected}, found {found}")
             }
             ErrorKind::Moved => f.write_str(MOVED),
+            ErrorKind::Deleted { at } => {
+                write!(f, "the object was deleted at {at}: it can only be read")
+            }
             ErrorKind::HereAlready { seq, found, moved } => here_already(f, *seq, *found, *moved),
             ErrorKind::Diverged { seq, here, there } => write!(
                 f,

@@ -34,6 +34,7 @@ pub use read::lineage::{
     Direction, Lineage, LineageEntry, RecordEntry, Records, Refusals, Versions,
 };
 pub use read::messages::{DeadLetter, SentMessage};
+pub use read::name_history::{NameHistory, NameHolding, NameMoment};
 pub use read::names::{DoubtfulName, ID_DIGITS_MIN, Resolved, require_name};
 pub use read::one::{ObjectState, Version};
 pub use read::version::{CompleteCommit, StoredCommit};

@@ -10,6 +10,7 @@ pub(crate) mod ledger;
 pub(crate) mod lineage;
 pub(crate) mod memory;
 pub(crate) mod messages;
+pub(crate) mod name_history;
 pub(crate) mod names;
 pub(crate) mod one;
 pub(crate) mod packed;

@@ -6,6 +6,7 @@ pub(crate) mod append;
 pub(crate) mod dead_letter;
 pub(crate) mod import;
 pub(crate) mod moved;
+mod names;
 pub(crate) mod outbox;
 mod push;
 pub(crate) mod retention;

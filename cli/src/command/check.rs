@@ -149,6 +149,7 @@ fn document(report: &Report, ahead: Option<Ahead>, repaired: Option<&Repaired>) 
         "frames": report.frame_count,
         "passes": report.pass_count,
         "objects": report.object_count,
+        "deleted": report.deleted_count,
         "versions": report.version_count,
         "refusals": report.refusal_count,
         "evidence": report.evidence.map(evidence::document),
@@ -280,7 +281,7 @@ fn print(
     }
     let mut pairs: Vec<_> = repaired.map(words).unwrap_or_default();
     pairs.extend([
-        ("objects", grouped(report.object_count)),
+        ("objects", objects(report)),
         ("versions", grouped(report.version_count)),
         ("refusals", grouped(report.refusal_count)),
         ("frames", grouped(report.frame_count)),
@@ -324,6 +325,15 @@ fn print(
             let findings = "other findings, which may all follow from this damage, are not listed";
             printer.line(&format!("{} {findings}", grouped(count)))
         }
+    }
+}
+
+/// Returns how many objects there are, and how many of them were deleted.
+fn objects(report: &Report) -> String {
+    let all = grouped(report.object_count);
+    match report.deleted_count {
+        0 => all,
+        deleted => format!("{all}, {} of them deleted", grouped(deleted)),
     }
 }
 

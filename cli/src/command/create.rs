@@ -83,6 +83,7 @@ impl Create {
                 let mut document = document(id, name, time, made);
                 document["amendable"] = outlook.is_amendable.into();
                 document["upgradable"] = outlook.is_upgradable.into();
+                document["deletable"] = outlook.is_deletable.into();
                 document["dead_rules"] = outlook.dead.into();
                 return printer.document(&document);
             }

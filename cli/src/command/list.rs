@@ -40,6 +40,10 @@ pub(crate) struct List {
     #[arg(long, value_name = "TIME", value_parser = moment::parse_past)]
     changed_until: Option<Time>,
 
+    /// List objects that were not deleted
+    #[arg(long)]
+    living: bool,
+
     /// List objects behind this one: give the last one of a list to continue it
     #[arg(long, value_name = "OBJECT")]
     after: Option<String>,
@@ -80,6 +84,7 @@ impl List {
     fn nothing(&self) -> &'static str {
         let times = [self.created_since, self.created_until, self.changed_since];
         let is_narrowed = self.name.is_some() || self.code.is_some() || self.after.is_some();
+        let is_narrowed = is_narrowed || self.living;
         let is_timed = times.iter().chain([&self.changed_until]).any(Option::is_some);
         match is_narrowed || is_timed {
             _ if self.limit == Some(0) => "--limit 0 lists none",
@@ -91,7 +96,8 @@ impl List {
     fn query<'a>(&self, db: &'a Database) -> Result<Objects<'a>> {
         let after = self.after.as_ref().map(|after| target::find(db, after)).transpose()?;
         let code = self.code.as_ref().map(|code| target::find_code(db, code)).transpose()?;
-        let objects = db.objects().after(after).limit(self.limit.unwrap_or(usize::MAX));
+        let objects = if self.living { db.objects().living() } else { db.objects() };
+        let objects = objects.after(after).limit(self.limit.unwrap_or(usize::MAX));
         Ok(objects
             .named(self.name.as_deref().unwrap_or_default())
             .code(code)
@@ -112,6 +118,7 @@ fn cells(info: ObjectInfo, now: Time) -> [String; 6] {
         info.time.to_string() + &ahead,
         match info.wake.filter(|_| !info.moved) {
             _ if info.moved => "moved away".to_string(),
+            _ if info.deleted.is_some() => "deleted".to_string(),
             wake => wake.map_or("-".to_string(), |time| time.to_string()),
         },
         info.name.unwrap_or_default(),
@@ -129,6 +136,7 @@ fn document(info: &ObjectInfo, now: Time) -> Json {
         "ahead_ms": moment::milliseconds(info.time.saturating_duration_since(now)),
         "wake": moment::json(info.wake),
         "moved": info.moved,
+        "deleted": moment::json(info.deleted),
         "refusals": info.refusal_count,
         "code": info.code.to_string(),
         "policy": info.policy.to_string(),

@@ -167,6 +167,7 @@ fn print(rehearsal: &Rehearsal, printer: &mut Printer) -> Result<()> {
         ("rules that can never hold", names(&rehearsal.dead)),
         ("can be amended", yes(rehearsal.is_amendable)),
         ("can be upgraded", yes(rehearsal.is_upgradable)),
+        ("can be deleted", if rehearsal.is_deletable { "yes" } else { "no" }.to_string()),
     ])?;
     let refused = rehearsal.refused.iter();
     let refused = refused.map(|(seq, verdict)| (format!("version {seq}"), verdict.to_string()));
@@ -190,6 +191,7 @@ fn document(rehearsal: &Rehearsal) -> serde_json::Value {
         "dead_rules": rehearsal.dead,
         "amendable": rehearsal.is_amendable,
         "upgradable": rehearsal.is_upgradable,
+        "deletable": rehearsal.is_deletable,
     })
 }
 

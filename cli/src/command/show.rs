@@ -79,6 +79,8 @@ impl Show {
             pairs.extend(version(&snapshot, db.now()));
             pairs
                 .push(("next wake", info.wake.map_or("none".to_string(), |time| time.to_string())));
+            let deleted = info.deleted.map(|at| ("deleted", at.to_string()));
+            pairs.extend(deleted);
             let moved = "in another database, until a later capsule of it is imported here";
             pairs.extend(info.moved.then(|| ("goes on", moved.to_string())));
             pairs.push(("refusals", info.refusal_count.to_string()));
@@ -128,6 +130,7 @@ fn document(snapshot: &Snapshot, info: &continuant::ObjectInfo) -> Result<Json> 
     document["name"] = json!(info.name);
     document["created"] = moment::json(info.created);
     document["moved"] = json!(info.moved);
+    document["deleted"] = moment::json(info.deleted);
     document["refusals"] = json!(info.refusal_count);
     document["code"] = json!(info.code.to_string());
     document["policy"] = json!(info.policy.to_string());

@@ -119,7 +119,7 @@ fn the_page_of_messages_does_what_it_says() {
 
 #[test]
 fn the_page_of_operations_does_what_it_says() {
-    let terminal = run("docs/operations.md", 6);
+    let terminal = run("docs/operations.md", 8);
     assert_eq!(terminal.run("get visits count").done(), "9\n");
     assert_eq!(terminal.run("get visits count --db restored").done(), "5\n");
     assert!(terminal.path(".local/share/man/man1/continuant-call.1").exists());

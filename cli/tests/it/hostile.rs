@@ -98,6 +98,8 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["policy", "hash", "policy.cedar"],
         vec!["upgrade", NAME, "object.wasm", "--dry-run"],
         vec!["upgrade", NAME, HOSTILE],
+        vec!["delete", NAME],
+        vec!["delete", HOSTILE],
         vec!["advance", NAME],
         vec!["advance", HOSTILE],
         vec!["run"],
@@ -127,8 +129,23 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["blame", NAME, "label"],
         vec!["blame", NAME, HOSTILE],
     ];
+    lines.extend(names());
     lines.extend(upkeep());
     lines
+}
+
+/// Lines about names.
+fn names() -> Vec<Vec<&'static str>> {
+    vec![
+        vec!["name", "set", "for\u{202e}k", "s\u{202e}et"],
+        vec!["name", "set", NAME, HOSTILE],
+        vec!["name", "move", HOSTILE, NAME],
+        vec!["name", "move", "s\u{202e}et", "for\u{202e}k"],
+        vec!["name", "history", "s\u{202e}et"],
+        vec!["name", "history", HOSTILE],
+        vec!["name", "free", HOSTILE],
+        vec!["name", "free", "s\u{202e}et"],
+    ]
 }
 
 /// Lines of the commands that look at a whole object or database, and of those that there are not.
@@ -178,7 +195,7 @@ fn no_command_prints_what_a_terminal_obeys() {
     for command in listed(&terminal, "help") {
         assert!(walked.contains(&command), "{command} is walked");
     }
-    for group in ["key", "session", "policy", "dead-letters"] {
+    for group in ["key", "session", "policy", "dead-letters", "name"] {
         for command in listed(&terminal, &format!("help {group}")) {
             let found = lines.iter().any(|words| words.starts_with(&[group, &command]));
             assert!(found, "{group} {command} is walked");

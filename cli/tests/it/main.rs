@@ -10,6 +10,7 @@
 //! - `demo`: the demo on small files, bad files, with other worker counts, and on its month.
 //! - `evidence`: losses of a database or a backup are reported, and stay on record.
 //! - `keys`: keys of other programs, and keys for them.
+//! - `names`: names that change hands, and who had them; objects that are deleted.
 //! - `losses`: the demo killed at random moments: every acknowledged commit is there.
 //! - `sharing`: several processes that want one database, directories that cannot be written, and
 //!   full disks.
@@ -37,6 +38,7 @@ mod generated;
 mod hostile;
 mod keys;
 mod losses;
+mod names;
 mod objects;
 mod outputs;
 mod sharing;

@@ -85,6 +85,7 @@ fn a_command_waits_until_the_other_process_has_ended() {
 /// Commands that read, of the object `visits`.
 const READING: [&str; 24] = [
     "list",
+    "name history visits",
     "show visits",
     "get visits count",
     "history visits",

@@ -27,7 +27,7 @@ fn unprinted(terminal: &Terminal, line: &str) -> Printed {
 /// Objects to change: anything may be done with them by everybody.
 fn stage() -> Terminal {
     let terminal = Terminal::with_visits();
-    let named = r#"[Action::"amend", Action::"upgrade", Action::"open_session"]"#;
+    let named = r#"[Action::"amend", Action::"upgrade", Action::"open_session", Action::"delete"]"#;
     let all = format!(
         "@id(\"open\") permit(principal, action, resource);\n\
          @id(\"named\") permit(principal, action in {named}, resource);\n"
@@ -98,6 +98,9 @@ const STEPS: &[Step] = &[
         ("get made label", "hello"),
     ),
     step("fork visits 0 --name forked", ", called \"forked\";", ("get forked count", "0")),
+    step("name set forked spare", " has the name \"spare\";", ("get spare count", "0")),
+    step("name move spare made", " has the name \"spare\";", ("get spare label", "hello")),
+    step("name free spare", "the name \"spare\" is free;", ("name history spare --json", "until")),
     step("call visits increment 5", "version 1 of object ", ("get visits count", "5")),
     step("write visits mood=3", "version 2 of object ", ("get visits mood", "3")),
     step("session new s.session", "the session file s.session", ("key show owner.key", "")),
@@ -124,6 +127,12 @@ const STEPS: &[Step] = &[
         after: ("get board count", "3"),
     },
     step("upgrade board second.wasm", "version 8 of object ", ("show board", "object@2.0.0")),
+    Step {
+        before: &["create object.wasm hello --policy all.cedar --name over"],
+        line: "delete over",
+        done: "version 1 of object ",
+        after: ("list", "deleted"),
+    },
     step("outbox mailer --new", "the outbox \"mailer\" is made", ("outbox", "mailer")),
     step("outbox mailer --remove", "the outbox \"mailer\" is removed", ("outbox", "")),
     step(
@@ -170,6 +179,7 @@ const READING: &[&str] = &[
     "get visits count",
     "read visits --as anonymous",
     "list",
+    "name history visits",
     "history visits",
     "explain visits",
     "at visits 0",

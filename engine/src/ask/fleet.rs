@@ -59,7 +59,7 @@ pub struct Fleet<'a> {
 impl<'a> Fleet<'a> {
     pub(crate) fn new(shared: &'a Shared, from: CodeHash, to: &Upgrade) -> Fleet<'a> {
         let (keys, even_if_ahead, requests, under_way) = Default::default();
-        let objects = Objects::new(&shared.library.store).code(from);
+        let objects = Objects::new(&shared.library.store).code(from).living();
         let (to, ended) = (to.clone(), to.code() == from);
         Fleet { shared, to, keys, even_if_ahead, objects, requests, under_way, ended }
     }

@@ -56,6 +56,7 @@ pub(crate) fn import(
     let (_, head, seal) = verify(catalog, stack, memory_bytes_max, &mut from, Replay::Yes)?;
     from.seek(SeekFrom::Start(start)).map_err(io)?;
     let before = shared.library.store.info(head.id)?;
+    let name = name.map(|name| (name, shared.options.clock.now()));
     let id = shared.library.store.import_as(&mut from, &head, seal, name)?;
     shared.renew(stack, id, before.and_then(|before| before.wake))?;
     shared.residents.note_time(head.header.time);

@@ -264,6 +264,9 @@ pub(crate) fn dry_run(
     even_if_ahead: bool,
 ) -> Result<Explanation> {
     let stored = shared.library.store.head(id)?.ok_or(ErrorKind::NoObject)?;
+    if let Some(at) = stored.head.deleted() {
+        return Err(ErrorKind::Deleted { at }.into());
+    }
     let mut live = shared.library.live(stack, stored)?;
     let mut slots = Slots::default();
     let mut runner = shared.library.runner(&mut slots, stack);

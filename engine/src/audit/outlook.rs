@@ -21,6 +21,8 @@ pub struct Outlook {
     /// True if some rule may permit an upgrade. If neither, the object's policy and code never
     /// change.
     pub is_upgradable: bool,
+    /// True if some rule may permit a deletion.
+    pub is_deletable: bool,
     /// Rules that can never hold, and say why they are there all the same; sorted.
     pub dead: Vec<String>,
 }
@@ -31,6 +33,7 @@ impl Outlook {
             permitted: policy.permitted().map(str::to_string).collect(),
             is_amendable: policy.is_amendable(),
             is_upgradable: policy.is_upgradable(),
+            is_deletable: policy.is_deletable(),
             dead: policy.dead().map(str::to_string).collect(),
         }
     }

@@ -41,6 +41,8 @@ pub struct Rehearsal {
     pub is_amendable: bool,
     /// True if some rule of it may permit an upgrade. If neither, it is the object's last policy.
     pub is_upgradable: bool,
+    /// True if some rule of it may permit a deletion.
+    pub is_deletable: bool,
 }
 
 /// Decides on the last versions of an object by the policy from these sources, as if it had been
@@ -68,6 +70,7 @@ pub(crate) fn rehearse(
         dead: policy.dead().map(str::to_string).collect(),
         is_amendable: policy.is_amendable(),
         is_upgradable: policy.is_upgradable(),
+        is_deletable: policy.is_deletable(),
     };
     let mut past = Past::default();
     for seq in info.seq.saturating_sub(last)..info.seq {

@@ -14,15 +14,17 @@ use object::input::{Input, Request};
 use object::ledger::Ledger;
 use policy::definition::Definition;
 use schema::{Value, decode_value};
-use storage::{Append, Blob, Change, NewCommit, Sending};
+use storage::{Append, Blob, Change, Fate, MessageId, NewCommit, Sending, Taking};
 
 use crate::answer::receipt::Receipt;
 use crate::answer::ticket::Ticket;
 use crate::commit::library::Library;
+use crate::commit::post::DELETED;
 use crate::commit::shared::Shared;
 use crate::commit::upgrade::NewParts;
 use crate::error::Result;
 use crate::head::live::Live;
+use crate::metrics::Count;
 use crate::run::resident::Resident;
 use crate::stack::DeepStack;
 use crate::step::step::{NewCode, StepResult};
@@ -45,6 +47,8 @@ pub(crate) struct Admitted {
     new_globals: Option<Vec<u8>>,
     new_parts: NewParts,
     rules: Vec<String>,
+    /// The messages on their way to an object that is deleted.
+    undeliverable: Vec<MessageId>,
 }
 
 impl Admitted {
@@ -66,6 +70,10 @@ impl Admitted {
             payloads,
             new_globals: (result.globals != globals).then(|| encode_globals(&result.globals)),
             new_parts: NewParts::of(library, &result.definition, new_code)?,
+            undeliverable: match input.request {
+                Request::Delete => library.store.messages_to(head.id),
+                _ => Vec::new(),
+            },
             rules: admission.rules.into_iter().chain(admission.migrated).collect(),
             result,
             hash: header.hash(),
@@ -102,6 +110,8 @@ impl Admitted {
             append.blobs.push(Blob::Policy(policy));
         }
         append.sent.extend(sending(self.hash, &self.result.effects));
+        let dead = || Fate::Dead(DELETED.to_string());
+        append.taken.extend(self.undeliverable.iter().map(|id| Taking { id: *id, fate: dead() }));
     }
 
     /// Returns the caller's receipt. Call it once: it takes the names of the rules.
@@ -136,7 +146,10 @@ impl Admitted {
         if live.head.header.wake != armed {
             shared.post.timer.change(live.head.id, armed, live.head.header.wake);
         }
-        shared.post.post_mail(receivers);
+        self.undeliverable.iter().for_each(|_| shared.metrics.count(Count::MessagesDead));
+        // Some to an object that is deleted may have been sent since.
+        let deleted = live.head.deleted().map(|_| live.head.id);
+        shared.post.post_mail(receivers.into_iter().chain(deleted));
     }
 }
 

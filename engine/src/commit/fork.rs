@@ -47,8 +47,12 @@ pub(crate) fn fork(
     Fork { of: id, seq, name, wakes }: Fork<'_>,
     reply: Reply,
 ) -> Result<ObjectId> {
+    let info = shared.library.store.info(id)?.ok_or(ErrorKind::NoObject)?;
+    if let Some(at) = info.deleted {
+        return Err(ErrorKind::Deleted { at }.into());
+    }
     let Some(stored) = shared.library.store.head_at(id, seq)? else {
-        let newest = shared.library.store.info(id)?.ok_or(ErrorKind::NoObject)?.seq;
+        let newest = info.seq;
         return Err(ErrorKind::NoVersion { asked: format!("seq {seq}"), newest }.into());
     };
     let Live { definition, runnable, head, image, globals, .. } =

@@ -30,6 +30,9 @@ use crate::step::slots::Slots;
 /// The event of messages that wait for the timer.
 pub(super) const UNDELIVERED: &str = "messages could not be delivered: they are tried again";
 
+/// The reason why a message to an object that was deleted is a dead letter.
+pub(super) const DELETED: &str = "the object was deleted";
+
 /// The mail of all objects, the run queue, and the wakes that are to come.
 pub(crate) struct Post {
     pub(crate) queue: Arc<Queue<Slots>>,
@@ -112,10 +115,11 @@ impl Post {
         }
     }
 
-    /// Marks all messages to a missing or moved object as dead letters.
-    fn mark_dead(&self, to: ObjectId, error: &Error) {
+    /// Marks all messages to a missing, moved or deleted object as dead letters.
+    pub(super) fn mark_dead(&self, to: ObjectId, error: &Error) {
         let why = match error.kind() {
             ErrorKind::Moved => "the object was moved away",
+            ErrorKind::Deleted { .. } => DELETED,
             _ => "there is no such object",
         };
         for id in self.library.store.messages_to(to) {
@@ -222,6 +226,6 @@ impl Post {
 }
 
 /// Returns whether an error says that the object is not here, or no longer.
-fn is_gone(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::NoObject | ErrorKind::Moved)
+pub(super) fn is_gone(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::NoObject | ErrorKind::Moved | ErrorKind::Deleted { .. })
 }

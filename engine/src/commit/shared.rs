@@ -228,7 +228,7 @@ impl Shared {
         Ok(live)
     }
 
-    /// The object as its next step needs it.
+    /// The object as its next step needs it: one that was deleted takes none.
     pub(crate) fn loaded<'a>(
         &self,
         stack: DeepStack,
@@ -238,6 +238,11 @@ impl Shared {
         if live.as_ref().is_none_or(|live| live.stale) {
             *live = Some(self.load(stack, resident)?);
         }
-        Ok(live.as_mut().expect("it was just made sure of"))
+        match live.as_mut().expect("it was just made sure of") {
+            Live { head, .. } if head.deleted().is_some() => {
+                Err(ErrorKind::Deleted { at: head.header.time }.into())
+            }
+            live => Ok(live),
+        }
     }
 }

@@ -30,7 +30,7 @@ use storage::SentMessage;
 use crate::answer::inline::Inline;
 use crate::answer::reply::Reply;
 use crate::commit::commit::{Turn, commit};
-use crate::commit::post::UNDELIVERED;
+use crate::commit::post::{UNDELIVERED, is_gone};
 use crate::commit::record::{Asked, fail};
 use crate::commit::shared::Shared;
 use crate::commit::transaction::arrive;
@@ -144,7 +144,10 @@ fn letters(
             }
             Err(error) => {
                 if letter.is_own() {
-                    shared.post.retry(resident.id);
+                    match is_gone(&error) {
+                        true => shared.post.mark_dead(resident.id, &error),
+                        false => shared.post.retry(resident.id),
+                    }
                 }
                 if !matches!(letter, Letter::Transaction { .. }) {
                     shared.metrics.count(Count::Failures);

@@ -21,6 +21,7 @@ impl ErrorKind {
             ErrorKind::Missing { .. } => "missing",
             ErrorKind::NoObject => "no-object",
             ErrorKind::Moved => "moved",
+            ErrorKind::Deleted { .. } => "deleted",
             ErrorKind::NoVersion { .. } => "no-version",
             ErrorKind::NoRefusal { .. } => "no-refusal",
             ErrorKind::Read(_) => "io",
@@ -144,6 +145,7 @@ mod tests {
 
     use object::hash::SessionId;
     use object::refusal::{Reason, Verdict};
+    use object::time::Time;
 
     use super::*;
     use crate::instrument::{ModuleError, ModuleErrorKind};
@@ -179,6 +181,7 @@ mod tests {
             (Kind::Missing { what: "code", hash: text() }, "missing", "d"),
             (Kind::NoObject, "no-object", "n"),
             (Kind::Moved, "moved", ""),
+            (Kind::Deleted { at: Time::MIN }, "deleted", ""),
             (Kind::NoVersion { asked: text(), newest: 1 }, "no-version", "n"),
             (Kind::NoRefusal { asked: 1, count: 0 }, "no-refusal", "n"),
             (Kind::Read(text()), "io", ""),

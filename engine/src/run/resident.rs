@@ -39,6 +39,8 @@ pub(crate) struct Resident {
     is_warm: AtomicBool,
     /// True if the object was moved away, so that nobody may ask it for anything.
     is_moved: AtomicBool,
+    /// True if the newest version is a deletion, so that nothing can follow.
+    is_deleted: AtomicBool,
     /// The place of the worker that had it last.
     worker: AtomicU32,
 }
@@ -57,11 +59,23 @@ pub(crate) enum Cooled {
 
 impl Resident {
     pub(crate) fn new(id: ObjectId) -> Resident {
-        let (mailbox, live, published, ledger, bytes, is_warm, is_moved) = Default::default();
+        let (mailbox, live, published, ledger, bytes) = Default::default();
+        let (is_warm, is_moved, is_deleted) = Default::default();
         // Any worker: ids are spread evenly.
         let [low, high, ..] = id.0;
         let worker = AtomicU32::new(u32::from_le_bytes([low, high, 0, 0]));
-        Resident { id, mailbox, live, published, ledger, bytes, is_warm, is_moved, worker }
+        Resident {
+            id,
+            mailbox,
+            live,
+            published,
+            ledger,
+            bytes,
+            is_warm,
+            is_moved,
+            is_deleted,
+            worker,
+        }
     }
 
     /// Returns whether the object was moved away, as far as is known here: the store refuses later
@@ -73,6 +87,11 @@ impl Resident {
     /// Notes whether the object was moved away.
     pub(crate) fn set_moved(&self, moved: bool) {
         self.is_moved.store(moved, Ordering::Relaxed);
+    }
+
+    /// Returns whether the object was deleted, as far as is known here.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.is_deleted.load(Ordering::Relaxed)
     }
 
     /// The place of the worker that had the object last; any number when none had.
@@ -151,6 +170,7 @@ impl Resident {
         let (definition, header) = (Arc::clone(&live.definition), Arc::clone(&live.head.header));
         let newest = Snapshot::new(definition, header, live.image.clone());
         self.published.store(Some(newest.into()));
+        self.is_deleted.store(live.head.deleted().is_some(), Ordering::Relaxed);
         self.ledger.store(Some(Arc::clone(&live.head.ledger)));
         let pages = live.image.changed_pages().len() as u64;
         let beside = size_of_val(&live.globals[..]) + live.head.ledger.memory_bytes();

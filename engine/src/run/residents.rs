@@ -88,17 +88,19 @@ impl Residents {
     /// The object's place in memory, made when it has none; it is loaded at its first turn.
     pub(crate) fn find(&self, store: &Store, id: ObjectId) -> Result<Arc<Resident>> {
         if let Some(resident) = self.get(id) {
-            return match resident.is_moved() {
-                true => Err(ErrorKind::Moved.into()),
-                false => Ok(resident),
-            };
+            if resident.is_moved() {
+                return Err(ErrorKind::Moved.into());
+            }
+            if !resident.is_deleted() {
+                return Ok(resident);
+            }
         }
-        match store.info(id)? {
-            None => return Err(ErrorKind::NoObject.into()),
-            Some(info) if info.moved => return Err(ErrorKind::Moved.into()),
-            Some(_) => {}
+        let info = store.info(id)?.ok_or(ErrorKind::NoObject)?;
+        match info.deleted {
+            _ if info.moved => Err(ErrorKind::Moved.into()),
+            Some(at) => Err(ErrorKind::Deleted { at }.into()),
+            None => Ok(self.place(id)),
         }
-        Ok(self.place(id))
     }
 
     /// The object's place in memory, if it has one.

@@ -147,9 +147,10 @@ pub(crate) fn run<'s>(
             let result = match request {
                 Request::Write { fields } => write(definition, image, globals, fields),
                 Request::Amend { policy } => amend(definition, image, globals, policy),
-                // Neither runs code; a fork comes here only if it is forged.
-                Request::Fork { .. } | Request::OpenSession { .. } => {
-                    Ok(unchanged(definition, image, globals))
+                // None runs code; a fork comes here only if it is forged.
+                Request::Fork { .. } | Request::OpenSession { .. } | Request::Delete => {
+                    let effects = Effects::without_code(request);
+                    Ok(StepResult { effects, ..unchanged(definition, image, globals) })
                 }
                 _ => invoked(loaded, subject, input, |loaded| {
                     if let Request::Create { salt, .. } = request {

@@ -6,6 +6,7 @@
 //! - `code_cache`: code that a second process does not compile again, and damaged or foreign files.
 //! - `credentials`: signatures: each counts once, in time, in order.
 //! - `cycles`: wakes, on both clocks, across restarts.
+//! - `deletion`: objects that are deleted, what goes with them, and what is asked of them later.
 //! - `disk`: a disk that waits, fails and forgets when a test says so.
 //! - `durability`: replies before and after the disk is done, and power cuts.
 //! - `examples`: the programs of engine/examples, and their output.
@@ -41,6 +42,7 @@ mod clocks;
 mod code_cache;
 mod credentials;
 mod cycles;
+mod deletion;
 mod disk;
 mod durability;
 mod examples;

@@ -61,7 +61,8 @@ pub(crate) fn header(rng: &mut StdRng) -> Header {
 
 /// An input.
 pub(crate) fn input(rng: &mut StdRng) -> Input {
-    let request = match rng.random_range(0..8) {
+    let request = match rng.random_range(0..9) {
+        8 => Request::Delete,
         7 => Request::Upgrade { code: CodeHash(rng.random()), policy: PolicyHash(rng.random()) },
         6 => Request::Fork { of: Box::new(header(rng)) },
         5 => Request::Message {
@@ -128,7 +129,8 @@ pub(crate) fn put_extremes(rng: &mut StdRng, input: &mut Input) {
         | Request::Call { .. }
         | Request::Cycle
         | Request::Write { .. }
-        | Request::Amend { .. } => {}
+        | Request::Amend { .. }
+        | Request::Delete => {}
     }
     if let Some(credential) = &mut input.credential {
         match rng.random_range(0..4) {

@@ -214,6 +214,28 @@ impl Author {
         Made::Version { bytes, ledger, base, secret, before }
     }
 
+    /// The last version, a deletion.
+    pub(crate) fn delete(&mut self, rng: &mut StdRng) -> Made {
+        let input =
+            Input { request: Request::Delete, time: self.head.header.time, credential: None };
+        let step = Step {
+            effects: Effects::without_code(&input.request),
+            page_count: page_count(self.image.bytes_count()),
+            globals: self.globals.clone(),
+            changed: Vec::new(),
+            image: self.image.clone(),
+            root: MemoryRoot(rng.random()),
+        };
+        let admission = Admission::default();
+        let (header, ledger) =
+            self.head.successor(&input, &step.outcome(parts(&self.head)), &admission);
+        let new_ledger = (header.ledger != self.head.header.ledger).then(|| Arc::clone(&ledger));
+        self.head.advance(header, ledger);
+        let bytes = step.encode(&self.head, &input, &admission, None);
+        let (ledger, base, secret, before) = (new_ledger, None, None, self.image.clone());
+        Made::Version { bytes, ledger, base, secret, before }
+    }
+
     /// Has some keys sign an input, or puts it in the session that is open; returns the signers.
     /// Now and then the input opens one.
     fn sign(&mut self, rng: &mut StdRng, input: &mut Input) -> Vec<PublicKey> {

@@ -54,6 +54,7 @@ pub(crate) fn run(seed: u64, tally: &Tally) -> Outcome {
     tally.add("forgeries refuted", counts.forgeries);
     tally.add("inputs turned away", counts.turned_away);
     tally.add("floods of keys", counts.floods);
+    tally.add("vaults deleted", counts.deletions);
     Ok(())
 }
 
@@ -65,6 +66,7 @@ struct Counts {
     /// Inputs that are not what their bytes say.
     turned_away: u64,
     floods: u64,
+    deletions: u64,
 }
 
 /// A vault three times: as a host has it, as a verifier does, and as it should be.
@@ -127,7 +129,8 @@ impl World<'_> {
 
     /// Has more keys ask a host than it remembers, where the law lets everybody.
     fn flood(&mut self, index: usize, counts: &mut Counts) -> Outcome {
-        if !matches!(self.vaults[index].model.law, Law::Open | Law::Known) {
+        let model = &self.vaults[index].model;
+        if !matches!(model.law, Law::Open | Law::Known) || model.deleted {
             return Ok(());
         }
         counts.floods += 1;
@@ -148,7 +151,13 @@ impl World<'_> {
         let vault = &self.vaults[index];
         let time = self.now.max(vault.model.time);
         let drawn = self.mind.draw(self.rng, &vault.model, vault.host.head.id, time);
-        self.put(index, drawn, counts)
+        if vault.model.deleted {
+            counts.forgeries += 1;
+            return vault.refutes_more(&drawn.input);
+        }
+        self.put(index, drawn, counts)?;
+        counts.deletions += u64::from(self.vaults[index].model.deleted);
+        Ok(())
     }
 
     fn put(&mut self, index: usize, drawn: DrawnInput, counts: &mut Counts) -> Outcome {
@@ -275,12 +284,27 @@ impl Vault {
         hold(format_args!("a refusal for the reason {reason:?} is refuted"), taken.is_err())
     }
 
+    /// Requires that nothing follows the deletion of a vault: no version, and no refusal.
+    fn refutes_more(&self, input: &Input) -> Outcome {
+        let mut undead = self.host.undead();
+        let claim = undead.written(&input.request).unwrap_or_default();
+        if let Ok(admission) = undead.decide(input, Some(&claim)) {
+            let draft = undead.draft(input, &claim, &admission, true);
+            self.refutes("a commit behind a deletion", &draft.bytes)?;
+        }
+        let refusal = undead.refuse(input, Verdict::native(Reason::Trap, "unreachable"));
+        let taken = self.verifier.clone().refusal(&refusal);
+        hold("a refusal behind a deletion is refuted", taken.is_err())
+    }
+
     /// Requires that host and verifier have the model's vault.
     fn compare(&self) -> Outcome {
         let Vault { host, verifier, model } = self;
         equal("the head", &model.head, &host.head.hash)?;
         equal("the verified head", &model.head, &verifier.head().hash)?;
         let header = &host.head.header;
+        let open = !host.head.ledger.sessions.is_empty();
+        hold("no session outlasts a deletion", !(model.deleted && open))?;
         equal(
             "seq, time and wake",
             &(model.seq, model.time, model.wake),

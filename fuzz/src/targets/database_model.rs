@@ -1,9 +1,10 @@
 //! A database of counters, tallies, lamps and sums against a model of a few lines: calls,
-//! transactions, direct writes, signatures, upgrades, forks, the clock, restarts and moves by
-//! capsule; blame of each field; in the end every lineage is replayed.
+//! transactions, direct writes, signatures, upgrades, forks, deletions, the clock, restarts and
+//! moves by capsule; blame of each field; in the end every lineage is replayed.
 //!
 //! The model knows which steps the guests' policies permit, not how.
 
+mod deletion;
 mod model;
 mod sum;
 
@@ -24,9 +25,9 @@ use crate::outcome::{Outcome, equal, hold, must};
 use crate::threads::watch_threads;
 
 const OPEN: &str = r#"@id("open") permit(principal, action, resource);"#;
-/// A policy under which anyone may upgrade.
-const UPGRADABLE: &str =
-    r#"@id("upgrade") permit(principal, action == Action::"upgrade", resource);"#;
+/// A policy under which anyone may upgrade and delete.
+const UPGRADABLE: &str = r#"
+    @id("upgrade") permit(principal, action in [Action::"upgrade", Action::"delete"], resource);"#;
 /// A rule that accepts only small counts.
 const SMALL: &str = r#"@id("small") forbid(principal, action == Action::"migrate", resource)
     unless { context.after.balance <= 500 };"#;
@@ -41,6 +42,10 @@ struct Run {
     db: Option<Database>,
     now: u64,
     objects: Vec<(ObjectId, Object)>,
+    /// The objects that were deleted.
+    deleted: Vec<(ObjectId, Object)>,
+    /// The objects that were created, in any of the databases.
+    created: u32,
     keys: Vec<SigningKey>,
 }
 
@@ -51,8 +56,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
     let path = directory.path().join("0");
     let keys = (1..3).map(|secret| SigningKey::from_secret(&[secret; 32])).collect();
     let operations = rng.random_range(5..40);
-    let (db, objects, now, copies) = (None, Vec::new(), START, 0);
-    let mut run = Run { rng, directory, path, copies, db, now, objects, keys };
+    let (db, objects, deleted, now) = (None, Vec::new(), Vec::new(), START);
+    let (copies, created) = (0, 0);
+    let mut run = Run { rng, directory, path, copies, db, now, objects, deleted, created, keys };
     run.open()?;
     for operation in 0..operations {
         run.operation().map_err(|problem| format!("operation {operation}: {problem}"))?;
@@ -65,7 +71,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
         let expected = (object.versions.len() as u64, object.refusals);
         equal("versions and refusals", &expected, &(verified.versions, verified.refusals))?;
     }
+    run.stay_deleted()?;
     let report = must("checking", run.db().check(|_, _| {}))?;
+    equal("objects deleted", &(run.deleted.len() as u64), &report.deleted_count)?;
     hold(format!("an undamaged database is sound: {:?}", report.damage), report.is_sound())
 }
 
@@ -107,8 +115,9 @@ impl Run {
             return self.create();
         }
         let index = self.rng.random_range(0..self.objects.len());
-        match self.rng.random_range(0..21) {
+        match self.rng.random_range(0..22) {
             0 => self.open(),
+            21 => self.delete(index),
             1..4 => self.wait(),
             4 => self.emigrate(index),
             5..7 => self.write(index),
@@ -136,7 +145,8 @@ impl Run {
         let upgradable = kind == Kind::Sum || self.rng.random_bool(0.7);
         let policy = if upgradable { format!("{policy}\n{UPGRADABLE}") } else { policy.into() };
         let code = must("a module", Code::wasm(wasm))?.policy(policy);
-        let (name, secret) = (format!("object {}", self.objects.len()), self.rng.random());
+        let (name, secret) = (format!("object {}", self.created), self.rng.random());
+        self.created += 1;
         let created = self.db().create(code.name(name.clone()).secret(secret));
         let id = must("creating", created)?;
         equal("the object of the name", &Some(id), &must("finding", self.db().find(&name))?)?;
@@ -338,6 +348,7 @@ impl Run {
         let imported = must("importing", self.db().import(Cursor::new(bytes)))?;
         equal("the id", &id, &imported)?;
         self.objects = vec![self.objects.swap_remove(index)];
+        self.deleted.clear();
         // A wake that was due before the move runs before any later step.
         self.wait()
     }

@@ -115,7 +115,9 @@ fn near(rng: &mut StdRng, request: &Request) -> Option<Request> {
         }
         Request::Message { origin, .. } => origin.sender.0.swap_with_slice(&mut origin.version.0),
         Request::Upgrade { code, policy } => code.0.swap_with_slice(&mut policy.0),
-        Request::Cycle | Request::Amend { .. } | Request::Fork { .. } => return None,
+        Request::Cycle | Request::Delete | Request::Amend { .. } | Request::Fork { .. } => {
+            return None;
+        }
     }
     Some(request)
 }

@@ -75,6 +75,9 @@ impl Lineage {
         let mut records = vec![Record { bytes: genesis, is_commit: true, before: None }];
         let mut now = START;
         for _ in 0..rng.random_range(3..16) {
+            if model.deleted {
+                break;
+            }
             now += [0, 1, 1000, 60_000][rng.random_range(0..4)];
             let before = Some((host.clone(), verifier.clone()));
             let DrawnInput { input, ask, signed } = mind.draw(rng, &model, host.head.id, now);

@@ -1,6 +1,6 @@
 //! A whole database on one thread, with thousands of objects, under a clock that the seed moves and
 //! on a disk that the seed makes fail: counters, lamps that go out by themselves, purses that pay
-//! one another, transactions, restarts and power cuts, against a model of a few lines.
+//! one another, deletions, transactions, restarts and power cuts, against a model of a few lines.
 //!
 //! ```text
 //!   a step: submit, work, sync, move the clock, read, ... --> what is seen: a unit of the order
@@ -252,7 +252,9 @@ impl<'a> World<'a> {
         loop {
             let count = if self.rng.random_bool(0.4) { 20 } else { self.objects.len() };
             let index = self.rng.random_range(0..count.min(self.objects.len()));
-            if !self.objects[index].gone {
+            let object = &self.objects[index];
+            // Of those that were deleted, few are asked for something again.
+            if !object.gone && (!object.deleted || self.rng.random_bool(0.1)) {
                 return index;
             }
         }
@@ -262,10 +264,16 @@ impl<'a> World<'a> {
         let kinds = [Kind::Counter, Kind::Lamp, Kind::Purse, Kind::Modest];
         let kind = kinds[[0, 0, 1, 1, 2, 2, 2, 3][self.rng.random_range(0..8)]];
         let owner = self.owner.public().to_string();
-        let purse = PURSE_POLICY.replace(&"0".repeat(64), &owner);
+        let end = format!(
+            "\n@id(\"end\") permit(principal == Key::\"{owner}\", action == Action::\"delete\", \
+             resource);\n"
+        );
+        let purse = PURSE_POLICY.replace(&"0".repeat(64), &owner) + &end;
         let code = match kind {
-            Kind::Counter => Code::wasm(COUNTER).map(|code| code.policy(COUNTER_POLICY)),
-            Kind::Lamp => Code::wasm(LAMP).map(|code| code.policy(LAMP_POLICY)),
+            Kind::Counter => {
+                Code::wasm(COUNTER).map(|code| code.policy(format!("{COUNTER_POLICY}{end}")))
+            }
+            Kind::Lamp => Code::wasm(LAMP).map(|code| code.policy(format!("{LAMP_POLICY}{end}"))),
             Kind::Purse => Code::wasm(PURSE).map(|code| code.policy(purse)),
             Kind::Modest => Code::wasm(PURSE).map(|code| {
                 code.policy(
@@ -307,6 +315,7 @@ impl<'a> World<'a> {
         let rng = &mut self.rng;
         let unique = serial % 1000;
         let (method, number) = match kind {
+            _ if rng.random_bool(0.01) => ("delete", 0),
             Kind::Counter if rng.random_bool(0.05) => ("increment", 1001 + unique),
             Kind::Counter => ("increment", 1 + unique),
             Kind::Lamp if rng.random_bool(0.2) => ("switch-off", 0),
@@ -315,7 +324,8 @@ impl<'a> World<'a> {
             _ if rng.random_bool(0.3) => ("mint", rng.random_range(0..300)),
             _ => ("pay", rng.random_range(0..200)),
         };
-        let needs = must_sign || method == "switch-off" || matches!(method, "mint" | "pay");
+        let always = ["switch-off", "mint", "pay", "delete"];
+        let needs = must_sign || always.contains(&method);
         let signer = if rng.random_bool(0.05) { Signer::Stranger } else { Signer::Owner };
         let signed = (needs || rng.random_bool(0.1)).then_some((signer, serial));
         let to = (method == "pay").then(|| self.payee());
@@ -350,7 +360,11 @@ impl<'a> World<'a> {
             }
             _ => args![number],
         };
-        let call = self.db().call(self.objects[index].id, method, arguments);
+        let id = self.objects[index].id;
+        let call = match method {
+            "delete" => self.db().delete(id),
+            _ => self.db().call(id, method, arguments),
+        };
         match signed {
             None => call,
             Some((signer, nonce)) => {
@@ -370,6 +384,9 @@ impl<'a> World<'a> {
             self.note("full", &[]);
             self.tally.add("calls turned away", 1);
             return Ok(());
+        }
+        if matches!(&submitted, Err(error) if is_deleted(error)) {
+            return self.require_deleted(&[index]);
         }
         let Some(pending) = self.excuses("submit", submitted)? else { return Ok(()) };
         let ask = self.ask(request, None);
@@ -393,6 +410,9 @@ impl<'a> World<'a> {
             self.note("full", &[]);
             return Ok(());
         }
+        if matches!(&submitted, Err(error) if is_deleted(error)) {
+            return self.require_deleted(&members);
+        }
         let Some(pending) = self.excuses("join", submitted)? else { return Ok(()) };
         self.number += 1;
         let number = self.number;
@@ -406,6 +426,20 @@ impl<'a> World<'a> {
         self.joined.push(Joined { pending, number });
         self.tally.add("transactions", 1);
         Ok(())
+    }
+
+    /// Requires that one of these objects, of which nothing more is taken, was deleted.
+    fn require_deleted(&mut self, members: &[usize]) -> Outcome {
+        self.note("deleted", &[]);
+        self.tally.add("calls of deleted objects", 1);
+        for &index in members {
+            let info = self.db().info(self.objects[index].id);
+            let Some(info) = self.excuses("info", info)? else { return Ok(()) };
+            if info.deleted.is_some() {
+                return Ok(());
+            }
+        }
+        Err(format!("none of the objects {members:?} was deleted"))
     }
 
     /// Has one object work through its mail.
@@ -544,6 +578,10 @@ fn is_full(error: &continuant::Error) -> bool {
     matches!(error.kind(), ErrorKind::MailboxFull { .. })
 }
 
+fn is_deleted(error: &continuant::Error) -> bool {
+    matches!(error.kind(), ErrorKind::Deleted { .. })
+}
+
 /// Returns whether an error says that the disk failed, or the database was closed because of it.
 fn is_of_disk(error: &continuant::Error) -> bool {
     matches!(error.kind(), ErrorKind::Storage(_) | ErrorKind::Closed)
@@ -575,7 +613,7 @@ mod tests {
                 *sum.entry(what).or_insert(0) += count;
             }
         }
-        for what in ["messages", "wakes", "transactions", "refusals", "settled"] {
+        for what in ["messages", "wakes", "transactions", "refusals", "settled", "deletions"] {
             assert!(sum.get(what).is_some_and(|count| *count > 10), "{what}: {sum:?}");
         }
         let faults = FAULTS.iter().filter(|fault| sum.contains_key(*fault)).count();

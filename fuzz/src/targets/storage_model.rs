@@ -1,6 +1,7 @@
-//! A store against a map of versions: appends to several objects, refusals, upgrades, names, stale
-//! appends, checkpoints, reopening, for reading alone too, crashes with appends on their way,
-//! compaction, by age too, outboxes, checks beside all that, and moves by capsule, there and back.
+//! A store against a map of versions: appends to several objects, refusals, upgrades, deletions,
+//! names that change hands, stale appends, checkpoints, reopening, for reading alone too, crashes
+//! with appends on their way, compaction, by age too, outboxes, checks beside all that, and moves by
+//! capsule, there and back.
 //! At the end an append of what its headers do not name, which only a check can find.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that pending appends
@@ -10,6 +11,7 @@ mod busy;
 pub(crate) mod compare;
 pub(crate) mod leaves;
 pub(crate) mod model;
+pub(crate) mod names;
 mod unsound;
 
 use std::collections::BTreeMap;
@@ -153,6 +155,12 @@ pub(crate) fn draft(
             draft.made.push(made);
         }
         let index = rng.random_range(0..authors.len());
+        let id = authors[index].head.id;
+        if rng.random_bool(0.03) && draft.names.iter().all(|(_, named)| *named != id) {
+            // Nothing follows.
+            draft.made.push(authors.swap_remove(index).delete(rng));
+            continue;
+        }
         let author = &mut authors[index];
         draft.made.push(match rng.random_range(0..16) {
             0..4 => author.refusal(rng),
@@ -252,7 +260,9 @@ impl Run {
         if self.authors.is_empty() {
             return self.step();
         }
-        match self.rng.random_range(0..27) {
+        match self.rng.random_range(0..31) {
+            27..30 => self.rename(),
+            30 => self.more(),
             26 => self.age(),
             25 => self.busy(),
             24 => self.trim(),
@@ -269,6 +279,29 @@ impl Run {
             7 => self.name_like_an_id(),
             _ => self.step(),
         }
+    }
+
+    /// Appends behind a deletion, and requires that nothing is taken.
+    fn more(&mut self) -> Outcome {
+        let index = self.rng.random_range(0..self.authors.len());
+        let mut undead = self.authors[index].clone();
+        let id = undead.head.id;
+        let draft = only(self.authors[index].delete(&mut self.rng));
+        let name = self.model.objects[&id].name.clone();
+        must("deleting", append(self.store(), &self.ingredients, &draft))?;
+        self.model.apply(&draft);
+        self.authors.swap_remove(index);
+        let found = name.map(|name| must("finding", self.store().find(&name))).transpose()?;
+        equal("the object of a name that was freed", &None, &found.flatten())?;
+        let made = match self.rng.random_bool(0.5) {
+            true => undead.version(&mut self.rng),
+            false => undead.refusal(&mut self.rng),
+        };
+        let is_deleted = |kind: &ErrorKind| matches!(kind, ErrorKind::Deleted { .. });
+        let result = append(self.store(), &self.ingredients, &only(made));
+        is(&result, "nothing follows a deletion", is_deleted)?;
+        is(&self.store().set_moved(id, true), "what is deleted moves nowhere", is_deleted)?;
+        is(&self.store().set_name(id, "again", Time::MIN), "it has no name", is_deleted)
     }
 
     fn draft(&mut self) -> Draft {
@@ -342,22 +375,6 @@ impl Run {
         hold(
             format!("a stale append conflicts: {result:?}"),
             matches!(kind, Some(ErrorKind::Conflict { .. })),
-        )
-    }
-
-    fn taken_name(&mut self) -> Outcome {
-        let names: Vec<String> = self.model.names.keys().cloned().collect();
-        if names.is_empty() {
-            return Ok(());
-        }
-        let name = names[self.rng.random_range(0..names.len())].clone();
-        let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
-        let (made, names) = (vec![made], vec![(name, author.head.id)]);
-        let result = append(self.store(), &self.ingredients, &Draft { made, names });
-        let kind = result.as_ref().map_err(|error| error.kind().clone()).err();
-        hold(
-            format!("a name is taken once: {result:?}"),
-            matches!(kind, Some(ErrorKind::NameTaken { .. })),
         )
     }
 
@@ -531,20 +548,6 @@ impl Run {
             })?;
         }
         Ok(())
-    }
-
-    /// A name that begins the id of an existing object.
-    fn name_like_an_id(&mut self) -> Outcome {
-        let other = self.authors[self.rng.random_range(0..self.authors.len())].head.id;
-        let digits = self.rng.random_range(4..=64);
-        let mut name = other.to_string()[..digits].to_string();
-        if self.rng.random_bool(0.3) {
-            name.make_ascii_uppercase();
-        }
-        let (author, made) = Author::begin(&mut self.rng, &self.ingredients);
-        let (made, names) = (vec![made], vec![(name, author.head.id)]);
-        let result = append(self.store(), &self.ingredients, &Draft { made, names });
-        is(&result, "a name is no id", |kind| matches!(kind, ErrorKind::NameIsId { .. }))
     }
 
     fn compare(&mut self) -> Outcome {

@@ -139,7 +139,7 @@ pub(crate) fn retell(
 
 /// Returns whether a version was made without the object's code.
 fn ran_no_code(header: &Header) -> bool {
-    matches!(header.kind, Kind::Write | Kind::Amend | Kind::OpenSession)
+    matches!(header.kind, Kind::Write | Kind::Amend | Kind::OpenSession | Kind::Delete)
 }
 
 /// Puts a refusal where it does not follow.
@@ -435,6 +435,10 @@ impl Parts {
     /// Changes the outcome of a step without code, and hashes what names it.
     fn forge_unrun(&mut self, rng: &mut StdRng, before: &Before<'_>) -> &'static str {
         let what = match rng.random_range(0..6) {
+            0 if self.header.kind == Kind::Delete => {
+                self.effects.wake = WakeChange::Keep;
+                "a deletion that leaves the wake alone"
+            }
             0 => {
                 self.effects.wake =
                     WakeChange::Set(self.header.time.saturating_add(Duration::from_millis(5)));

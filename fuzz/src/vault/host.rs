@@ -10,7 +10,7 @@ use object::commit::Commit;
 use object::credential::{self, Credential, Memo};
 use object::effects::{Admission, Effects, Output, encode_globals, globals_hash};
 use object::head::{Head, Outcome, genesis};
-use object::header::Header;
+use object::header::{Header, Kind};
 use object::image::Image;
 use object::input::{Input, Request};
 use object::memory::{Memory, Page, Tree};
@@ -98,12 +98,15 @@ impl Host {
     }
 
     /// Returns the outcome where no code runs: of a write, if the schema has it; of an amendment,
-    /// if there is such a law; of the opening of a session.
+    /// if there is such a law; of the opening of a session; of a deletion.
     pub(crate) fn written(&self, request: &Request) -> Option<Claim> {
         let fields = match request {
             Request::Write { fields } => fields,
             Request::Amend { .. } => return amended(request).map(|_| Claim::default()),
-            _ => return Some(Claim::default()),
+            _ => {
+                let effects = Effects::without_code(request);
+                return Some(Claim { effects, ..Claim::default() });
+            }
         };
         let Definition { schema, code, .. } = &*self.definition;
         let pages = write::apply(schema, code.state_address, &self.image, fields).ok()?;
@@ -188,6 +191,13 @@ impl Host {
         self.definition = definition;
         (self.image, self.tree) = (draft.image.clone(), draft.tree.clone());
         draft
+    }
+
+    /// Returns the vault of somebody who goes on behind its deletion.
+    pub(crate) fn undead(&self) -> Host {
+        let mut undead = self.clone();
+        Arc::make_mut(&mut undead.head.header).kind = Kind::Call;
+        undead
     }
 
     /// Puts a refusal on record.

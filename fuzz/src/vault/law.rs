@@ -171,6 +171,9 @@ impl Law {
         if let Ask::Amend(_) = ask {
             return self.word_on_another(case);
         }
+        if let Ask::Delete = ask {
+            return self.word_on_the_end(case);
+        }
         match self {
             Law::Open | Law::Charter => permit("anyone", true),
             Law::Known | Law::Handed => permit("known", !keys.is_empty()),
@@ -240,6 +243,22 @@ impl Law {
     }
 }
 
+impl Law {
+    /// The law's word on the deletion of the vault, which leaves the state as it is.
+    fn word_on_the_end(self, Case { keys, before, .. }: Case<'_>) -> Word {
+        match self {
+            // It has no such action.
+            Law::Open => return Err((Reason::NotPermitted, vec![])),
+            Law::Append | Law::Rising => readable(&[before.count])?,
+            _ => {}
+        }
+        match !keys.is_empty() && before.open {
+            true => Ok(vec!["ends"]),
+            false => Err((Reason::NotPermitted, vec![])),
+        }
+    }
+}
+
 /// Requires that a policy can read these numbers.
 fn readable(numbers: &[u64]) -> Result<(), (Reason, Vec<&'static str>)> {
     match numbers.iter().all(|&number| number <= LONG_MAX) {
@@ -255,7 +274,9 @@ fn forbid(rules: &[(&'static str, bool)]) -> Result<(), (Reason, Vec<&'static st
 }
 
 const OPENS: &str = r#"
-@id("opens") permit(principal is Key, action == Action::"open_session", resource);"#;
+@id("opens") permit(principal is Key, action == Action::"open_session", resource);
+@id("ends") permit(principal is Key, action == Action::"delete", resource)
+when { context.before.open };"#;
 
 const KIN: &str = r#"
 @id("kin") permit(principal is Object, action, resource)

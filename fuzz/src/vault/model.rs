@@ -43,6 +43,8 @@ pub(crate) struct Model {
     named_floor: u64,
     /// The sessions that were opened.
     sessions: BTreeMap<[u8; 32], Opened>,
+    /// True if the vault was deleted: nothing follows.
+    pub(crate) deleted: bool,
 }
 
 /// A session: its keys, its last moment, and the last nonce in it.
@@ -77,7 +79,7 @@ pub(crate) struct Attempt<'a> {
 
 impl Model {
     pub(crate) fn new(law: Law, time: u64, head: VersionHash) -> Model {
-        let (guarded, permitted_by_guard, seq) = Default::default();
+        let (guarded, permitted_by_guard, seq, deleted) = Default::default();
         let (state, wake, nonces, floor, named_floor, sessions) = Default::default();
         Model {
             law,
@@ -92,6 +94,7 @@ impl Model {
             floor,
             named_floor,
             sessions,
+            deleted,
         }
     }
 
@@ -122,7 +125,7 @@ impl Model {
             return Err(Reason::WrongParent);
         }
         if let Some(id) = &signed.session {
-            if opening.is_some() || matches!(attempt.ask, Ask::Amend(_)) {
+            if opening.is_some() || matches!(attempt.ask, Ask::Amend(_) | Ask::Delete) {
                 return Err(Reason::Credential);
             }
             let opened = self.opened(id, attempt.time).ok_or(Reason::NoSession)?;
@@ -280,6 +283,9 @@ impl Model {
                 let opened = Opened { keys: signed.keys.clone(), expires, nonce: 0 };
                 self.sessions.insert(sessions()[which].id().0, opened);
             }
+        }
+        if *attempt.ask == Ask::Delete {
+            (self.deleted, self.sessions) = (true, BTreeMap::new());
         }
         self.wake = self.wake_after(attempt.ask, made.wake);
         (self.state, self.time, self.head) = (made.state, attempt.time, head);

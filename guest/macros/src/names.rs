@@ -8,12 +8,13 @@ use syn::ext::IdentExt;
 use syn::{Error, Ident, Result};
 
 /// Names that no method of an object can have: the ABI reserves them.
-const RESERVED: [&str; 11] = [
+const RESERVED: [&str; 12] = [
     "advance",
     "write",
     "read",
     "amend",
     "upgrade",
+    "delete",
     "migrate",
     "memory",
     "state",

@@ -78,6 +78,9 @@ impl Model {
                 self.sessions.insert(session.0, Open { until, nonce: 0, keys });
             }
         }
+        if input.request == Request::Delete {
+            self.sessions.clear();
+        }
         if matches!(input.request, Request::Amend { .. } | Request::Upgrade { .. }) {
             self.named_floor = self.floor;
         }
@@ -310,6 +313,7 @@ impl Life {
                     vec![],
                 )
             }
+            1 if self.source.below(4) == 0 => self.signed(Request::Delete, time, 1),
             1 => (Input { request: Request::Cycle, time, credential: None }, vec![]),
             2 | 3 => self.in_session(time),
             4 => {

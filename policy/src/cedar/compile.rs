@@ -72,8 +72,8 @@ pub(super) fn compile(
 /// Returns whether a rule may be satisfied by a step of an action, as far as its scope says.
 ///
 /// A rule that permits every action does not thereby permit changes to itself, nor a weaker proof
-/// than a signature: an amendment, an upgrade and a session are permitted only by a rule that names
-/// them.
+/// than a signature, nor its end: an amendment, an upgrade, a session and a deletion are permitted
+/// only by a rule that names them.
 pub(super) fn may_apply(rule: &Template, action: &str) -> bool {
     match &rule.action {
         ActionConstraint::Any => !NAMED_ONLY.contains(&action) || rule.effect == Effect::Forbid,

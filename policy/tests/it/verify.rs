@@ -1,11 +1,13 @@
 //! Whole lineages: an honest one holds, and one that is tampered with anywhere does not.
 //!
 //! - `amended`: policies that change.
+//! - `deleted`: objects that end.
 //! - `forks`: objects that begin as a version of another.
 //! - `upgraded`: code that changes.
 //! - `forged`: one part of one record forged, with all its hashes made to fit.
 
 mod amended;
+mod deleted;
 mod forged;
 mod forks;
 mod upgraded;

@@ -41,6 +41,7 @@ impl ErrorKind {
             ErrorKind::NothingThen { .. } => "nothing",
             ErrorKind::Conflict { .. } => "conflict",
             ErrorKind::Moved => "moved",
+            ErrorKind::Deleted { .. } => "deleted",
             ErrorKind::HereAlready { .. } => "here-already",
             ErrorKind::Diverged { .. } => "diverged",
             ErrorKind::Pruned { .. } => "pruned",
@@ -106,6 +107,7 @@ mod tests {
     use std::collections::HashSet;
     use std::mem::discriminant;
 
+    use super::ErrorKind as Kind;
     use super::*;
     use crate::error::disorder::Disorder;
     use crate::error::loss::{Loss, LossToken, Lost};
@@ -116,7 +118,6 @@ mod tests {
 
     /// Classes: `d` damaged, `n` not found, `i` an invalid argument.
     fn table() -> Vec<(ErrorKind, &'static str, &'static str)> {
-        use ErrorKind as Kind;
         let (text, place, object) = (String::new, Position(0), ObjectId([0; 32]));
         let (token, objects) = (LossToken([0; 8]), Vec::new());
         let loss = Loss {
@@ -170,6 +171,7 @@ mod tests {
             (Kind::NothingThen { first: None }, "nothing", "n"),
             (Kind::Conflict { expected: text(), found: text() }, "conflict", ""),
             (Kind::Moved, "moved", ""),
+            (Kind::Deleted { at: Time::MIN }, "deleted", ""),
             (Kind::HereAlready { seq: 1, found: 1, moved: false }, "here-already", ""),
             (Kind::Diverged { seq: 1, here: text(), there: text() }, "diverged", ""),
             (Kind::Pruned { seq: 0, kept_from: 1 }, "pruned", "n"),

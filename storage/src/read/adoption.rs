@@ -3,6 +3,7 @@
 //! This module does not know who imports, nor the other rows.
 
 use object::hash::BaseHash;
+use object::header::Kind;
 use object::lineage::{Spine, jump_seq};
 
 use crate::error::Result;
@@ -52,6 +53,7 @@ pub(crate) fn adopt(frames: &impl Frames, adoption: &Adoption) -> Result<Row> {
         refusal_count: adoption.refusal_count,
         name: None,
         moved: false,
+        deleted: header.kind == Kind::Delete,
         retention: None,
         pages: None,
         ledgers: None,

@@ -10,7 +10,7 @@
 use object::hash::{HASH_BYTES, ObjectId};
 
 use crate::error::{Error, ErrorKind, Result};
-use crate::record::name::{NAME_BYTES_MAX, is_name};
+use crate::record::name::{NAME_BYTES_MAX, NameRow, is_name};
 use crate::store::{Inner, Store};
 
 /// The fewest digits that are read as the beginning of an id.
@@ -121,24 +121,26 @@ impl Store {
     pub fn doubtful_names(&self, limit: usize) -> Result<Vec<DoubtfulName>> {
         let inner = self.inner();
         // Memory first: an entry that moves to the index meanwhile is then seen twice, not never.
-        let mut unwritten = inner.heads.lock().unwritten_names();
+        let mut unwritten = inner.heads.lock().unwritten_names("");
         let (mut doubtful, mut last) = (Vec::new(), None);
         loop {
             let page = inner.indexed(|index| index.names_after(last.as_deref(), NAMES_PAGE))?;
             let end = page.last().map(|(name, _)| name.clone());
             let mut names = match &end {
                 Some(end) => {
-                    let is_before = |name: &String, _: &mut ObjectId| name.as_bytes() <= end;
+                    let is_before = |name: &String, _: &mut NameRow| name.as_bytes() <= end;
                     unwritten.extract_if(.., is_before).collect()
                 }
                 None => std::mem::take(&mut unwritten),
             };
             for (_, named) in page {
                 let damaged = || ErrorKind::IndexDamaged("a name does not match its check".into());
-                let (name, object) = named.ok_or_else(damaged)?;
-                names.insert(name, object);
+                let (name, row) = named.ok_or_else(damaged)?;
+                // Memory is newer.
+                names.entry(name).or_insert(row);
             }
-            for (name, object) in names {
+            for (name, row) in names {
+                let Some(object) = row.holder else { continue };
                 if doubtful.len() >= limit {
                     return Ok(doubtful);
                 }
@@ -153,6 +155,15 @@ impl Store {
 }
 
 impl Inner {
+    /// The row of a name that an object has or had.
+    pub(crate) fn name_row(&self, name: &str) -> Result<Option<NameRow>> {
+        let known = self.heads.lock().name(name);
+        match known {
+            Some(row) => Ok(Some(row)),
+            None => self.indexed(|index| index.name(name)),
+        }
+    }
+
     /// Returns the doubt about a name, if it is an id, or begins that of another object.
     fn doubt(&self, name: String, object: ObjectId) -> Result<Option<DoubtfulName>> {
         let Some(digits) = id_digits(&name) else { return Ok(None) };

@@ -160,11 +160,7 @@ impl Store {
     ///
     /// As of [`Store::head`].
     pub fn find(&self, name: &str) -> Result<Option<ObjectId>> {
-        let known = self.inner().heads.lock().name(name);
-        match known {
-            Some(id) => Ok(Some(id)),
-            None => self.inner().indexed(|index| index.name(name)),
-        }
+        Ok(self.inner().name_row(name)?.and_then(|row| row.holder))
     }
 
     /// Returns the objects behind `after` whose names begin with `prefix`, in the order of their
@@ -175,8 +171,11 @@ impl Store {
     /// As of [`Store::head`].
     pub fn named(&self, prefix: &str, after: Option<ObjectId>) -> Result<Vec<ObjectId>> {
         // Memory first, as in a list.
-        let mut ids = self.inner().heads.lock().named(prefix);
-        ids.extend(self.inner().indexed(|index| index.named(prefix))?);
+        let unwritten = self.inner().heads.lock().unwritten_names(prefix);
+        let indexed = self.inner().indexed(|index| index.named(prefix))?;
+        let mut names: BTreeMap<_, _> = indexed.into_iter().collect();
+        names.extend(unwritten);
+        let mut ids: Vec<_> = names.into_values().filter_map(|row| row.holder).collect();
         ids.retain(|id| after.is_none_or(|after| *id > after));
         ids.sort_unstable();
         ids.dedup();

@@ -1,5 +1,6 @@
-//! Events of a database: a name is bound, messages are sent or taken, an outbox moves, the log lost
-//! something. They are about objects, but no part of one, so no capsule has them.
+//! Events of a database: an object gets a name or loses it, messages are sent or taken, an outbox
+//! moves, the log lost something. They are about objects, but no part of one, so no capsule has
+//! them.
 //!
 //! This module does not know what an event changes.
 //!
@@ -12,7 +13,7 @@ use crate::error::Result;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::OutboxMark;
 use crate::record::message::{Sending, Taking};
-use crate::record::name::is_name;
+use crate::record::name::Naming;
 use crate::record::retention::Retention;
 
 // The other numbers are those of the records of objects.
@@ -27,8 +28,8 @@ const MOVED: u8 = 15;
 /// An event of a database.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Event<'a> {
-    /// A name and the object that it is bound to.
-    Name(ObjectId, &'a str),
+    /// An object gets a name, or loses it.
+    Name(Naming<'a>),
     /// The amount of history that is kept of an object, or of those without a rule of their own.
     Retention(Option<ObjectId>, Retention),
     /// Messages of a version in the same frame are on their way.
@@ -61,9 +62,7 @@ impl<'a> Event<'a> {
     /// Appends the content of the event's record.
     pub(crate) fn put(&self, to: &mut Vec<u8>) {
         match self {
-            Event::Name(object, name) => {
-                to.put(&object.0).put(name.as_bytes());
-            }
+            Event::Name(naming) => naming.put(to),
             Event::Retention(object, rule) => {
                 rule.put(to);
                 to.put_option(object.map(|id| id.0));
@@ -81,12 +80,7 @@ impl<'a> Event<'a> {
     /// Reads the content of a record of this kind; none when the kind is not an event's.
     pub(crate) fn read(tag: u8, mut fields: Reader<'a>) -> Result<Option<Event<'a>>> {
         Ok(Some(match tag {
-            NAME => {
-                let object = ObjectId(fields.array()?);
-                let name = fields.bytes(fields.left())?;
-                let name = str::from_utf8(name).ok().filter(|name| is_name(name));
-                Event::Name(object, name.ok_or_else(|| fields.fail(0, "a name", "other bytes"))?)
-            }
+            NAME => Event::Name(Naming::read(fields)?),
             RETENTION => {
                 let rule = Retention::read(&mut fields)?;
                 let object = fields.option()?.map(ObjectId);

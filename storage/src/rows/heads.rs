@@ -25,6 +25,7 @@ use crate::record::BlobHash;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::{OutboxMark, OutboxPlace};
 use crate::record::message::{Dead, MessageId, Sent};
+use crate::record::name::NameRow;
 use crate::record::retention::Retention;
 use crate::rows::evidence::Leaves;
 use crate::rows::ledgers::Ledgers;
@@ -45,7 +46,7 @@ pub(crate) struct Entry {
 #[derive(Debug, Default)]
 pub(crate) struct Generation {
     pub(crate) rows: HashMap<ObjectId, Entry, foldhash::fast::RandomState>,
-    pub(crate) names: HashMap<String, ObjectId>,
+    pub(crate) names: HashMap<String, NameRow>,
     pub(crate) blobs: HashMap<BlobHash, Position>,
     pub(crate) retention: Option<Retention>,
     pub(crate) messages: Messages,
@@ -162,21 +163,17 @@ impl Heads {
         self.recent.rows.get(id).or_else(older).map(|entry| &entry.row)
     }
 
-    pub(crate) fn name(&self, name: &str) -> Option<ObjectId> {
+    /// The row of a name, when it is in memory.
+    pub(crate) fn name(&self, name: &str) -> Option<NameRow> {
         let older = || self.older.iter().find_map(|older| older.names.get(name));
         self.recent.names.get(name).or_else(older).copied()
     }
 
-    /// The objects of the names that begin so and that the index may not have yet.
-    pub(crate) fn named(&self, prefix: &str) -> Vec<ObjectId> {
+    /// The names that begin so and whose rows the index may not have yet.
+    pub(crate) fn unwritten_names(&self, prefix: &str) -> BTreeMap<String, NameRow> {
         let names = self.unwritten_generations().flat_map(|generation| &generation.names);
-        names.filter(|(name, _)| name.starts_with(prefix)).map(|(_, id)| *id).collect()
-    }
-
-    /// The names that the index may not have yet.
-    pub(crate) fn unwritten_names(&self) -> BTreeMap<String, ObjectId> {
-        let names = self.unwritten_generations().flat_map(|generation| &generation.names);
-        names.map(|(name, id)| (name.clone(), *id)).collect()
+        let names = names.filter(|(name, _)| name.starts_with(prefix));
+        names.map(|(name, row)| (name.clone(), *row)).collect()
     }
 
     pub(crate) fn blob(&self, hash: &BlobHash) -> Option<Position> {
@@ -437,8 +434,8 @@ impl Heads {
 }
 
 impl Tables for Heads {
-    fn put_name(&mut self, name: &str, id: ObjectId) {
-        self.recent.names.insert(name.to_string(), id);
+    fn put_name(&mut self, name: &str, row: NameRow) {
+        self.recent.names.insert(name.to_string(), row);
     }
 
     fn put_retention(&mut self, rule: Retention) {

@@ -38,6 +38,7 @@ use crate::record::BlobHash;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::OutboxPlace;
 use crate::record::message::{Dead, MessageId, Sent};
+use crate::record::name::NameRow;
 use crate::record::retention::Retention;
 use crate::rows::evidence::{Sealed, SubtreeKey, SubtreeRow, Tree};
 use crate::rows::heads::Generation;
@@ -53,7 +54,7 @@ type Table = TableDefinition<'static, &'static [u8], &'static [u8]>;
 const OBJECTS: Table = Table::new("objects");
 /// The first bytes of a hash, mapped to the parts of objects.
 const PARTS: Table = Table::new("parts");
-/// Name to object id.
+/// Name to the object that has it, if one does, and its last record.
 const NAMES: Table = Table::new("names");
 /// Time, big endian, then object id; no value but the check.
 const WAKES: Table = Table::new("wakes");
@@ -319,9 +320,9 @@ fn put(
     }
     let mut names = transaction.open_table(NAMES)?;
     let mut bound: Vec<_> = generation.names.iter().collect();
-    bound.sort_unstable();
-    for (name, id) in bound {
-        let value = row::close(name.as_bytes(), id.0.to_vec());
+    bound.sort_unstable_by_key(|(name, _)| *name);
+    for (name, row) in bound {
+        let value = row::close(name.as_bytes(), row.encode());
         names.insert(name.as_bytes(), &value[..])?;
     }
     let mut blobs = transaction.open_table(BLOBS)?;
@@ -611,12 +612,14 @@ impl Reading<'_> {
         Ok(row)
     }
 
-    pub(crate) fn name(&self, name: &str) -> Result<Option<ObjectId>> {
-        self.get(NAMES, name.as_bytes(), |value| named(name.as_bytes(), value))
+    pub(crate) fn name(&self, name: &str) -> Result<Option<NameRow>> {
+        self.get(NAMES, name.as_bytes(), |value| {
+            NameRow::decode(row::open(name.as_bytes(), value)?)
+        })
     }
 
-    /// The objects of the names that begin so.
-    pub(crate) fn named(&self, prefix: &str) -> Result<Vec<ObjectId>> {
+    /// The names that begin so.
+    pub(crate) fn named(&self, prefix: &str) -> Result<Vec<(String, NameRow)>> {
         // No byte of a name is that large.
         let end = [prefix.as_bytes(), &[0xff]].concat();
         let range = (Bound::Included(prefix.as_bytes()), Bound::Excluded(&end[..]));
@@ -728,15 +731,13 @@ impl Reading<'_> {
         self.page(WAKES, after, limit, wake)
     }
 
-    /// Returns at most `limit` names with their objects, behind `after`.
+    /// Returns at most `limit` names with their rows, behind `after`.
     pub(crate) fn names_after(
         &self,
         after: Option<&[u8]>,
         limit: usize,
-    ) -> Result<Page<(String, ObjectId)>> {
-        self.page(NAMES, after, limit, |key, value| {
-            Some((String::from_utf8(key.to_vec()).ok()?, named(key, value)?))
-        })
+    ) -> Result<Page<(String, NameRow)>> {
+        self.page(NAMES, after, limit, named)
     }
 
     /// Returns the places of at most `limit` blobs, in the order of their keys, behind `after`.
@@ -784,8 +785,9 @@ fn wake(key: &[u8], value: &[u8]) -> Option<(Time, ObjectId)> {
     Some((Time::from_millis(u64::from_be_bytes(*time)), ObjectId(id.try_into().ok()?)))
 }
 
-fn named(key: &[u8], value: &[u8]) -> Option<ObjectId> {
-    Some(ObjectId(row::open(key, value)?.try_into().ok()?))
+fn named(key: &[u8], value: &[u8]) -> Option<(String, NameRow)> {
+    let row = NameRow::decode(row::open(key, value)?)?;
+    Some((String::from_utf8(key.to_vec()).ok()?, row))
 }
 
 fn position(key: &[u8], value: &[u8]) -> Option<Position> {

@@ -26,6 +26,8 @@ pub struct ObjectInfo {
     pub wake: Option<Time>,
     /// True if the object was moved away: until it comes back it can only be read.
     pub moved: bool,
+    /// The time of the deletion, if the object was deleted: it can only be read.
+    pub deleted: Option<Time>,
     /// Refusals on record.
     pub refusal_count: u64,
     /// The code.
@@ -47,6 +49,7 @@ impl ObjectInfo {
             created: row.created,
             wake: row.wake,
             moved: row.moved,
+            deleted: row.deleted_at(),
             refusal_count: row.refusal_count,
             code: row.code,
             policy: row.policy,

@@ -23,6 +23,7 @@ use crate::record::event::Event;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::OutboxMark;
 use crate::record::message::{Dead, Fate, MessageId, Sent, Taking};
+use crate::record::name::NameRow;
 use crate::record::retention::Retention;
 use crate::rows::row::Row;
 
@@ -42,7 +43,8 @@ pub(crate) trait Rows {
 
 /// The entries that belong to no row.
 pub(crate) trait Tables {
-    fn put_name(&mut self, name: &str, id: ObjectId);
+    /// Puts the row of a name.
+    fn put_name(&mut self, name: &str, row: NameRow);
 
     /// Puts the rule of objects without one of their own.
     fn put_retention(&mut self, rule: Retention);
@@ -78,9 +80,10 @@ impl Projector {
     /// Changes the rows and tables as the next event says.
     pub(crate) fn apply(&mut self, event: Event<'_>, rows: &mut impl Rows) -> Result<()> {
         match event {
-            Event::Name(id, name) => {
-                rows.change(id, |row| row.name = Some(name.to_string()))?;
-                rows.tables().put_name(name, id);
+            Event::Name(naming) => {
+                let name = naming.is_bound.then(|| naming.name.to_string());
+                rows.change(naming.object, |row| row.name = name)?;
+                rows.tables().put_name(&naming.name, naming.row(self.frame));
             }
             Event::Retention(None, rule) => rows.tables().put_retention(rule),
             Event::Retention(Some(id), rule) => {

@@ -17,7 +17,9 @@ use object::refusal::Refusal;
 use object::secret::Secret;
 use object::time::Time;
 
+use crate::error::Result;
 use crate::error::position::Position;
+use crate::log::frame::damaged;
 use crate::record::RefusalNotes;
 use crate::record::link::{Link, RefusalLink};
 use crate::record::page::PageChange;
@@ -51,6 +53,8 @@ pub(crate) struct Row {
     pub(crate) name: Option<String>,
     /// True if the object ended here, as it continues elsewhere.
     pub(crate) moved: bool,
+    /// True if the newest version is a deletion: it is the last, and its time is that of the row.
+    pub(crate) deleted: bool,
     /// The object's own rule of retention, if it has one.
     pub(crate) retention: Option<Retention>,
     /// The places of the pages; read from the log when unknown.
@@ -111,6 +115,19 @@ impl Row {
         self.wake.filter(|_| !self.moved)
     }
 
+    /// The time of the deletion, if the object was deleted.
+    pub(crate) fn deleted_at(&self) -> Option<Time> {
+        self.deleted.then_some(self.time)
+    }
+
+    /// Checks that a version or a refusal may follow, in the frame at a position.
+    pub(crate) fn require_living(&self, at: Position) -> Result<()> {
+        match self.deleted {
+            true => Err(damaged(at, "nothing of an object that was deleted", "a record of it")),
+            false => Ok(()),
+        }
+    }
+
     /// The newest version.
     pub(crate) fn head(&self) -> Link {
         self.spine.head().expect("a row has a version").1
@@ -164,8 +181,8 @@ impl Row {
     ///
     /// # Panics
     ///
-    /// When the version does not follow, the row does not know its pages, or another version than
-    /// an upgrade begins from a base image.
+    /// When the version does not follow, the object was deleted, the row does not know its pages,
+    /// or another version than an upgrade begins from a base image.
     pub(crate) fn extend(&mut self, version: &NewVersion<'_>) -> Notes {
         assert_eq!(version.header.parent, Some(self.head().hash), "a version follows the head");
         let is_upgrade = version.header.kind == Kind::Upgrade;
@@ -231,6 +248,7 @@ impl Row {
             refusal_count: 0,
             name: None,
             moved: false,
+            deleted: false,
             retention: None,
             pages: None,
             ledgers: None,
@@ -251,6 +269,8 @@ impl Row {
         (self.ledger, self.globals) = (notes.ledger, notes.globals);
         self.base = notes.base.unwrap_or(self.base);
         self.upgraded |= header.kind == Kind::Upgrade;
+        assert!(!self.deleted, "nothing follows a deletion");
+        self.deleted = header.kind == Kind::Delete;
         assert_eq!(self.seq(), header.seq, "a row follows its object");
     }
 
@@ -267,6 +287,7 @@ impl Row {
     /// Takes in a refusal that stands at `position`.
     pub(crate) fn refuse(&mut self, refusal: &Refusal, position: Position) {
         assert!(position != Position::NONE, "a refusal is somewhere");
+        assert!(!self.deleted, "nothing follows a deletion");
         self.refusal = Some(RefusalLink { hash: refusal.hash(), position });
         self.refusal_count += 1;
     }

@@ -104,6 +104,8 @@ impl Store {
             if !walk.load.is_full() {
                 let mut kept = walk.kept;
                 report.object_count += kept.objects.len() as u64;
+                let deleted = kept.objects.values().filter(|row| row.deleted);
+                report.deleted_count += deleted.count() as u64;
                 report.take(std::mem::take(&mut kept.found));
                 comparison.part(part, kept, &mut report);
             }
@@ -185,6 +187,7 @@ mod tests {
     use crate::options::Options;
     use crate::record::BlobHash;
     use crate::record::message::{Dead, MessageId, Sent};
+    use crate::record::name::NameRow;
     use crate::record::retention::Retention;
     use crate::rows::heads::{Entry, Generation};
     use crate::rows::row::Row;
@@ -247,10 +250,12 @@ mod tests {
             both.into_iter().flat_map(less).collect()
         }),
         ("the name \"nobody\"", 1, |[(id, _), _]| {
-            with(|index| index.names.extend([("nobody".to_string(), id)]))
+            let row = NameRow { holder: Some(id), at: Position(1) };
+            with(|index| index.names.extend([("nobody".to_string(), row)]))
         }),
-        ("no name", 1, |[(one, _), (_, other)]| {
-            with(|index| index.names.extend([(other.name.expect("it has a name"), one)]))
+        ("the name", 1, |[_, (_, other)]| {
+            let row = NameRow { holder: None, at: other.genesis };
+            with(|index| index.names.extend([(other.name.expect("it has a name"), row)]))
         }),
         ("the place of the blob", 1, |[(_, row), _]| {
             with(|index| index.blobs.extend([(BlobHash::Code(row.code), Position(1))]))

@@ -6,6 +6,7 @@
 //!
 //! Invariant: rows change exactly as the frame says, so recovery, which reads it, finds the same.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use object::commit::Commit;
@@ -16,6 +17,7 @@ use object::ledger::Ledger;
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
 use object::secret::Secret;
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
@@ -131,8 +133,8 @@ impl Store {
     /// [`Conflict`](ErrorKind::Conflict) when a head has changed, or a message is not on its way,
     /// [`NameTaken`](ErrorKind::NameTaken), [`Name`](ErrorKind::Name),
     /// [`NameIsId`](ErrorKind::NameIsId), [`Moved`](ErrorKind::Moved),
-    /// [`TooLarge`](ErrorKind::TooLarge), [`Poisoned`](ErrorKind::Poisoned) and
-    /// [`Closed`](ErrorKind::Closed).
+    /// [`Deleted`](ErrorKind::Deleted), [`TooLarge`](ErrorKind::TooLarge),
+    /// [`Poisoned`](ErrorKind::Poisoned) and [`Closed`](ErrorKind::Closed).
     ///
     /// # Panics
     ///
@@ -273,9 +275,13 @@ impl<'s, 'a> Draft<'s, 'a> {
         let parts = (new.base, None);
         let version = NewVersion::new(&new.commit, hash, parts, &changes, ledger.is_some());
         let notes = row.extend(&version);
+        let name = row.deleted.then(|| row.name.clone()).flatten();
         self.body.version(Staged::No, &notes, ledger.as_ref(), &new.commit, &changes);
         self.changes.leaves.push(leaf::of_version(header, hash));
-        Ok(())
+        match name {
+            Some(name) => self.free_name(object, name, header.time),
+            None => Ok(()),
+        }
     }
 
     fn genesis(&mut self, new: &NewCommit<'_>) -> Result<()> {
@@ -313,31 +319,37 @@ impl<'s, 'a> Draft<'s, 'a> {
         Ok(())
     }
 
-    fn name(&mut self, name: &'a str, id: ObjectId) -> Result<()> {
-        self.inner.validate_name(name, id)?;
-        let drafted = self.names().find(|(_, known)| *known == name).map(|(id, _)| id);
-        let bound = match drafted.or_else(|| self.inner.heads.lock().name(name)) {
-            Some(bound) => Some(bound),
-            None => self.inner.indexed(|index| index.name(name))?,
-        };
-        let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
-        if let Some(object) = bound {
-            return Err(taken(object));
-        }
-        let is_named = self.row(id)?.name.is_some() || self.names().any(|(named, _)| named == id);
-        if is_named {
-            return Err(taken(id));
-        }
-        self.event(Event::Name(id, name));
+    /// Frees the name of an object that is deleted.
+    fn free_name(&mut self, id: ObjectId, name: String, time: Time) -> Result<()> {
+        let event = self.changes.naming(self.inner, (id, false), Cow::Owned(name), time)?;
+        self.event(event);
         Ok(())
     }
 
-    /// The names that the draft binds.
-    fn names(&self) -> impl Iterator<Item = (ObjectId, &'a str)> {
-        self.changes.events.iter().filter_map(|event| match event {
-            Event::Name(id, name) => Some((*id, *name)),
-            _ => None,
-        })
+    fn name(&mut self, name: &'a str, id: ObjectId) -> Result<()> {
+        let inner = self.inner;
+        inner.validate_name(name, id)?;
+        let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
+        if let Some(object) = self.changes.holder(inner, name)? {
+            return Err(taken(object));
+        }
+        let row = self.row(id)?;
+        let (is_named, time) = (row.name.is_some(), row.time);
+        if is_named || self.is_named(id) {
+            return Err(taken(id));
+        }
+        let event = self.changes.naming(inner, (id, true), Cow::Borrowed(name), time)?;
+        self.event(event);
+        Ok(())
+    }
+
+    /// Returns whether the draft gives an object a name.
+    fn is_named(&self, id: ObjectId) -> bool {
+        let is_of = |event: &Event<'_>| match event {
+            Event::Name(naming) => naming.object == id,
+            _ => false,
+        };
+        self.changes.events.iter().any(is_of)
     }
 
     /// The row of an object as the changes so far leave it.
@@ -356,16 +368,18 @@ impl<'s, 'a> Draft<'s, 'a> {
                 rows.len() - 1
             }
         };
-        match rows[index].after.moved {
-            true => Err(Error::from(ErrorKind::Moved).of(id)),
-            false => Ok(&mut rows[index].after),
+        let row = &mut rows[index].after;
+        match (row.moved, row.deleted_at()) {
+            (true, _) => Err(Error::from(ErrorKind::Moved).of(id)),
+            (false, Some(at)) => Err(Error::from(ErrorKind::Deleted { at }).of(id)),
+            (false, None) => Ok(row),
         }
     }
 
     /// Returns whether everything that the draft builds on is unchanged, but for the messages that
     /// it takes.
     fn holds(&self, heads: &Heads) -> bool {
-        self.changes.hold(heads) && self.names().all(|(_, name)| heads.name(name).is_none())
+        self.changes.hold(heads)
     }
 
     /// Pushes the frame, if its messages are on their way, and counts the rows that wait for the

@@ -5,6 +5,7 @@
 //! beginning of the capsule's. This module does not know whether a lineage is valid: the caller has
 //! verified the same bytes before, which the seal shows.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use object::ledger::{Ledger, Tracked, Used};
 use object::memory::{Memory, Page};
 use object::refusal::Refusal;
 use object::secret::Secret;
+use object::time::Time;
 use policy::Policy;
 
 use crate::error::position::Position;
@@ -31,10 +33,8 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::read::lineage::{Direction, PAGES_HELD_MAX, Versions};
 use crate::read::packed::Unpacked;
 use crate::read::version::read_commit;
-use crate::record::event::Event;
 use crate::record::version::Staged;
 use crate::record::{Adoption, BlobHash, Body, leaf};
-use crate::rows::heads::Heads;
 use crate::rows::pages::PageTable;
 use crate::rows::row::{NewVersion, Row};
 use crate::store::{Inner, Store};
@@ -174,7 +174,8 @@ impl Store {
         self.import_as(from, head, seal, None)
     }
 
-    /// Imports a capsule as [`import`](Store::import) does, and binds a name to the object.
+    /// Imports a capsule as [`import`](Store::import) does, and binds a name to the object, at a
+    /// time.
     ///
     /// # Errors
     ///
@@ -184,7 +185,7 @@ impl Store {
         from: impl Read,
         head: &Head,
         seal: Seal,
-        name: Option<&str>,
+        name: Option<(&str, Time)>,
     ) -> Result<ObjectId> {
         let (inner, id) = (self.inner(), head.id);
         let _only = inner.importing.lock();
@@ -192,9 +193,12 @@ impl Store {
         let here = inner.row(id)?;
         // The name that it has here it keeps in any case.
         let known = here.as_ref().and_then(|row| row.name.as_deref());
-        let name = name.filter(|name| known != Some(name));
-        if let Some(name) = name {
-            inner.free_name(name, id, here.as_deref())?;
+        let name = name.filter(|(name, _)| known != Some(name));
+        if let (Some(at), Some(_)) = (head.deleted(), name) {
+            return Err(Error::from(ErrorKind::Deleted { at }).of(id));
+        }
+        if let Some((name, _)) = name {
+            inner.require_free(&mut Changes::default(), name, id, here.as_deref())?;
         }
         let here = here.map(|row| Here::new(self, id, row)).transpose()?;
         let mut stage = Stage::new(inner, id, here);
@@ -227,7 +231,7 @@ impl Inner {
         object: ObjectId,
         row: Row,
         before: Option<&Row>,
-        name: Option<&str>,
+        name: Option<(&str, Time)>,
     ) -> Result<()> {
         let adoption = Adoption {
             object,
@@ -236,11 +240,6 @@ impl Inner {
             refusal: row.refusal,
             refusal_count: row.refusal_count,
         };
-        let event = name.map(|name| Event::Name(object, name));
-        let mut body = Body::default();
-        body.adoption(adoption);
-        event.iter().for_each(|event| body.event(event));
-        let hash = blake3::hash(&body.0);
         let look = || {
             let now = self.row(object)?;
             let is_as_before = match (&now, before) {
@@ -252,19 +251,28 @@ impl Inner {
             if !is_as_before {
                 return Err(moved_on().of(object));
             }
-            if let Some(name) = name {
-                self.free_name(name, object, now.as_deref())?;
+            let mut changes = Changes::default();
+            let freed = now.as_ref().and_then(|now| now.name.clone()).filter(|_| row.deleted);
+            if let Some(freed) = freed {
+                let event = changes.naming(self, (object, false), Cow::Owned(freed), row.time)?;
+                changes.events.push(event);
+            }
+            if let Some((name, time)) = name {
+                self.require_free(&mut changes, name, object, now.as_deref())?;
+                let event =
+                    changes.naming(self, (object, true), Cow::Owned(name.to_string()), time)?;
+                changes.events.push(event);
             }
             let after = row.clone().adopted(now.as_deref());
-            Ok(Drafted { id: object, before: now, after })
+            changes.rows.push(Drafted { id: object, before: now, after });
+            Ok(changes)
         };
-        let holds = |drafted: &Drafted, heads: &Heads| {
-            drafted.holds(heads) && name.is_none_or(|name| heads.name(name).is_none())
-        };
-        let (drafted, mut heads) = self.look_up(look, holds)?;
-        let mut changes = Changes::of_row(drafted);
-        changes.events.extend(event);
+        let (mut changes, mut heads) = self.look_up(look, Changes::hold)?;
         changes.leaves.extend(leaf::of_adoption(&adoption));
+        let mut body = Body::default();
+        body.adoption(adoption);
+        changes.events.iter().for_each(|event| body.event(event));
+        let hash = blake3::hash(&body.0);
         let pushed = self.push(&mut heads, &body, hash, changes, Box::new(drop));
         let recent_count = heads.recent_count();
         drop(heads);
@@ -274,15 +282,16 @@ impl Inner {
     }
 
     /// Checks that a name can be bound to an object, which may be here already.
-    fn free_name(&self, name: &str, id: ObjectId, here: Option<&Row>) -> Result<()> {
+    fn require_free(
+        &self,
+        changes: &mut Changes<'_>,
+        name: &str,
+        id: ObjectId,
+        here: Option<&Row>,
+    ) -> Result<()> {
         self.validate_name(name, id)?;
-        let known = self.heads.lock().name(name);
-        let bound = match known {
-            Some(bound) => Some(bound),
-            None => self.indexed(|index| index.name(name))?,
-        };
         let other = here.filter(|here| here.name.is_some()).map(|_| id);
-        match bound.or(other) {
+        match changes.holder(self, name)?.or(other) {
             Some(object) => Err(ErrorKind::NameTaken { name: name.to_string(), object }.into()),
             None => Ok(()),
         }
@@ -481,6 +490,9 @@ impl<'s> Stage<'s> {
             here.is_less = true;
         }
         let ledger = self.ledger(&commit)?;
+        if self.staged.as_ref().is_some_and(|row| row.deleted) {
+            return Err(out_of_order("nothing behind a deletion"));
+        }
         let is_upgrade = commit.header.kind == Kind::Upgrade;
         let begins = is_upgrade || commit.header.seq == 0;
         let base = begins.then(|| self.begin(commit.header.code)).transpose()?;
@@ -579,7 +591,7 @@ impl<'s> Stage<'s> {
             return Ok(());
         }
         let row = self.staged.as_mut();
-        let row = row.filter(|row| row.refusal_hash() == refusal.previous);
+        let row = row.filter(|row| !row.deleted && row.refusal_hash() == refusal.previous);
         let mut row = row.ok_or_else(|| out_of_order("a refusal that follows"))?.clone();
         let mut body = Body::default();
         body.refusal(Staged::Yes, row.refusal_notes(), refusal);

@@ -6,9 +6,7 @@
 
 use object::hash::ObjectId;
 
-#[cfg(doc)]
-use crate::error::ErrorKind;
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::record::event::Event;
 use crate::store::{Inner, Store};
 use crate::write::push::{Changes, Drafted};
@@ -19,7 +17,8 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// [`NotFound`](ErrorKind::NotFound), and those of [`Store::append`].
+    /// [`NotFound`](ErrorKind::NotFound), [`Deleted`](ErrorKind::Deleted) for an object that
+    /// continues nowhere, and those of [`Store::append`].
     pub fn set_moved(&self, id: ObjectId, moved: bool) -> Result<bool> {
         let is_new = self.inner().set_moved(id, moved)?;
         self.sync()?;
@@ -33,6 +32,9 @@ impl Inner {
         let (drafted, heads) = self.look_up(look, Drafted::holds)?;
         if drafted.after.moved == moved {
             return Ok(false);
+        }
+        if let Some(at) = drafted.after.deleted_at() {
+            return Err(Error::from(ErrorKind::Deleted { at }).of(id));
         }
         self.record_event(heads, Event::Moved(id, moved), Changes::of_row(drafted))?;
         Ok(true)

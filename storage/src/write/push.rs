@@ -11,11 +11,13 @@
 //!
 //! Invariant: frames are pushed here alone, so rows and log agree.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use object::evidence::Leaf;
 use object::hash::ObjectId;
+use object::time::Time;
 
 use crate::error::position::Position;
 use crate::error::{Error, Result};
@@ -24,6 +26,7 @@ use crate::log::Pushed;
 use crate::log::writer::Done;
 use crate::record::event::Event;
 use crate::record::message::{Dead, MessageId};
+use crate::record::name::{NameRow, Naming};
 use crate::record::{BlobHash, Body, records};
 use crate::rows::heads::Heads;
 use crate::rows::projector::{Projector, Rows};
@@ -42,6 +45,8 @@ pub(super) struct Changes<'a> {
     pub(super) blobs: Vec<BlobHash>,
     /// The events of the frame.
     pub(super) events: Vec<Event<'a>>,
+    /// The rows of the names that the events are about, as they were looked up.
+    pub(super) names: Vec<(String, Option<NameRow>)>,
     /// The dead letter that an event takes.
     pub(super) dead: Option<Dead>,
     /// The leaves of the frame's records, in their order.
@@ -136,13 +141,22 @@ impl Inner {
     /// what the event changes. Unlocks the heads.
     pub(super) fn push_event<'a>(
         &self,
-        mut heads: LockedHeads<'_>,
+        heads: LockedHeads<'_>,
         event: Event<'a>,
         mut changes: Changes<'a>,
     ) -> Result<(Pushed<'_>, usize)> {
-        let mut body = Body::default();
-        body.event(&event);
         changes.events.push(event);
+        self.push_events(heads, changes)
+    }
+
+    /// Pushes a frame of the events of `changes`, as [`push_event`](Inner::push_event) does.
+    pub(super) fn push_events(
+        &self,
+        mut heads: LockedHeads<'_>,
+        changes: Changes<'_>,
+    ) -> Result<(Pushed<'_>, usize)> {
+        let mut body = Body::default();
+        changes.events.iter().for_each(|event| body.event(event));
         let hash = blake3::hash(&body.0);
         let pushed = self.push(&mut heads, &body, hash, changes, Box::new(drop));
         let pushed = pushed.map_err(|(error, _)| error)?;
@@ -156,13 +170,51 @@ impl Changes<'_> {
         Changes { rows: vec![drafted], ..Changes::default() }
     }
 
-    /// Returns whether the rows that were looked up are the newest.
+    /// Returns whether the rows that were looked up are the newest, those of names too.
     pub(super) fn hold(&self, heads: &Heads) -> bool {
-        self.rows.iter().all(|drafted| drafted.holds(heads))
+        let is_newest = |(name, row): &(String, Option<NameRow>)| {
+            heads.name(name).is_none_or(|newest| Some(newest) == *row)
+        };
+        self.rows.iter().all(|drafted| drafted.holds(heads)) && self.names.iter().all(is_newest)
+    }
+
+    /// Returns the object that has a name behind the events so far.
+    pub(super) fn holder(&mut self, inner: &Inner, name: &str) -> Result<Option<ObjectId>> {
+        let naming = self.events.iter().rev().find_map(|event| match event {
+            Event::Name(naming) if naming.name == name => Some(naming),
+            _ => None,
+        });
+        match naming {
+            Some(naming) => Ok(naming.is_bound.then_some(naming.object)),
+            None => Ok(self.name_row(inner, name)?.and_then(|row| row.holder)),
+        }
+    }
+
+    /// Returns the event that an object gets a name, or loses it.
+    pub(super) fn naming<'a>(
+        &mut self,
+        inner: &Inner,
+        (object, is_bound): (ObjectId, bool),
+        name: Cow<'a, str>,
+        time: Time,
+    ) -> Result<Event<'a>> {
+        let row = self.name_row(inner, &name)?;
+        let before = row.map_or(Position::NONE, |row| row.at);
+        Ok(Event::Name(Naming { object, is_bound, time, before, name }))
+    }
+
+    /// The row of a name before the events, which is looked up once.
+    fn name_row(&mut self, inner: &Inner, name: &str) -> Result<Option<NameRow>> {
+        if let Some((_, row)) = self.names.iter().find(|(known, _)| known == name) {
+            return Ok(*row);
+        }
+        let row = inner.name_row(name)?;
+        self.names.push((name.to_string(), row));
+        Ok(row)
     }
 
     fn apply(self, heads: &mut Heads, position: Position) {
-        let Changes { mut rows, blobs, events, dead, leaves } = self;
+        let Changes { mut rows, blobs, events, dead, names: _, leaves } = self;
         let mut projector = Projector::new(position);
         let mut found = Found { heads, rows: &mut rows, dead };
         for event in events {

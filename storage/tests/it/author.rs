@@ -256,6 +256,13 @@ impl Author {
         self.commit_as(request, image, &[], time, &Effects::default())
     }
 
+    /// The last version: a deletion.
+    pub(crate) fn delete(&mut self) -> Made {
+        let (image, time) = (self.image.clone(), self.head.header.time);
+        let effects = Effects::without_code(&Request::Delete);
+        self.commit_as(Request::Delete, image, &[], time.as_millis(), &effects)
+    }
+
     fn commit(&mut self, image: Image, pages: &[u32], time: u64, effects: &Effects) -> Made {
         let request = Request::Call { method: "step".to_string(), arguments: vec![1, 2, 3] };
         self.commit_as(request, image, pages, time, effects)

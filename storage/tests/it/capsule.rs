@@ -261,7 +261,9 @@ fn an_object_comes_back_to_where_it_was() {
     let id = author.head.id;
     append_name(&stores[0], 50, "other");
     let (_, seal) = read(&export(&stores[0], id)).unwrap();
-    stores[0].import_as(&export(&stores[0], id)[..], &author.head, seal, Some("x")).unwrap_err();
+    stores[0]
+        .import_as(&export(&stores[0], id)[..], &author.head, seal, Some(("x", Time::MIN)))
+        .unwrap_err();
     let rule = Retention::Versions(1000);
     stores[0].set_retention(Some(id), rule).unwrap();
     let mut older: Vec<(Vec<u8>, Head)> = Vec::new();
@@ -269,7 +271,7 @@ fn an_object_comes_back_to_where_it_was() {
         let bytes = export(&stores[journey % 2], id);
         let to = &stores[(journey + 1) % 2];
         let (_, seal) = read(&bytes).unwrap();
-        to.import_as(&bytes[..], &author.head, seal, Some("it")).unwrap();
+        to.import_as(&bytes[..], &author.head, seal, Some(("it", Time::MIN))).unwrap();
         assert_eq!(to.find("it").unwrap(), Some(id));
         assert_eq!(to.head(id).unwrap().unwrap().head, author.head, "journey {journey}");
         assert_eq!(export(to, id), bytes);

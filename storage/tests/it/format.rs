@@ -155,10 +155,17 @@ pub(crate) fn write_records(store: &Store, path: &Path) {
         }
         author.head
     };
-    lived(store, 2, "one");
+    let one = lived(store, 2, "one").id;
+    let (mut over, genesis) = Author::new(6);
+    append(store, &[genesis], &[("over", over.head.id)]).unwrap();
+    append(store, &[over.delete()], &[]).unwrap();
     let (mut author, genesis) = Author::new(3);
     append(store, &[genesis], &[]).unwrap();
     let to = author.head.id;
+    store.set_name(one, "moved", Time::from_millis(9)).unwrap();
+    store.set_name(to, "new", Time::from_millis(9)).unwrap();
+    store.move_name("moved", to, Time::from_millis(9)).unwrap();
+    store.free_name("moved", Time::from_millis(9)).unwrap();
     let messages = vec![crate::messages::message(to, 1), crate::messages::message(to, 2)];
     let made = author.send(messages.clone());
     crate::messages::append_sent(store, &author, &made, &messages, vec![]).unwrap();
@@ -251,10 +258,7 @@ fn records(mut body: &[u8], frame: u64, secrets: &mut Secrets) -> BTreeSet<u64> 
                 assert_eq!(varint(adoption["seq"]), count);
                 assert_eq!(adoption.contains_key("refusal hash"), count > 0);
             }
-            9 => {
-                let names = [&b"one"[..], b"object 1", b"object 2"];
-                assert!(names.contains(&&content[32..]));
-            }
+            9 => naming(content),
             10 => {
                 let rule = conditional("Retention", content);
                 let found = ["rule", "value", "has object"].map(|name| number(rule[name]));
@@ -298,6 +302,17 @@ fn records(mut body: &[u8], frame: u64, secrets: &mut Secrets) -> BTreeSet<u64> 
         body = &body[head + length..];
     }
     kinds
+}
+
+fn naming(content: &[u8]) {
+    let naming = conditional("Name", content);
+    let (bound, name) = (number(naming["bound"]), str::from_utf8(naming["name"]).unwrap());
+    let is_first = number(naming["before"]) == 0;
+    match (bound, name) {
+        (1, "one" | "object 1" | "object 2" | "new" | "over") => assert!(is_first),
+        (1, "moved") | (0, "one" | "moved" | "new" | "over") => {}
+        other => panic!("{other:?}"),
+    }
 }
 
 fn version(content: &[u8], frame: u64, secrets: &mut Secrets) {

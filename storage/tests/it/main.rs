@@ -6,6 +6,7 @@
 //! - `capsule`: objects that move out of one store and into another.
 //! - `check`: a check while others write, compact, and while the disk fails between its passes.
 //! - `damage`: every changed byte of the log is found; only databases are opened.
+//! - `deletion`: objects whose newest version is a deletion, after which nothing follows.
 //! - `evidence`: the tree over all that was put on record, whatever happens to the files.
 //! - `failure`: after a failure of the file system nothing is acknowledged.
 //! - `fixture`: databases of every format that was ever written still open.
@@ -32,6 +33,7 @@ mod backup;
 mod capsule;
 mod check;
 mod damage;
+mod deletion;
 mod evidence;
 mod failure;
 mod fixture;

@@ -171,11 +171,17 @@ impl Whole<'_> {
             let is_alone = self.rng.random_bool(0.8);
             submit(self.db, call.durability(Durability::Relaxed), signed.as_ref(), by, is_alone)?
         };
+        if model.deleted {
+            let about = format!("nothing follows a deletion: {attempt:?}, {found:?}");
+            hold(about, found.as_ref().is_err_and(|error| is_deleted(error, model.time)))?;
+            return self.compare(self.db, index);
+        }
         let about = || format!("{model:?}, {attempt:?}");
         match (&expected, found) {
             (Ok(rules), Ok(receipt)) => {
                 equal("the rules", &format!("{rules:?}"), &format!("{:?}", receipt.rules))?;
                 model.take(attempt, &made, receipt.version);
+                self.tally.add("vaults deleted in a database", u64::from(model.deleted));
             }
             (Err((expected, _)), Err(error)) => {
                 let reason = match error.kind() {
@@ -235,8 +241,19 @@ impl Whole<'_> {
         }
         let imported = must("importing", self.other.import(Cursor::new(capsule)))?;
         equal("the id", &id, &imported)?;
+        let model = &self.vaults[index].1;
+        if model.deleted {
+            let again = self.other.delete(id).wait();
+            let is_so = again.is_err_and(|error| is_deleted(&error, model.time));
+            hold("it is deleted there too", is_so)?;
+        }
         self.compare(self.other, index)
     }
+}
+
+/// Returns whether an error says that a vault was deleted at a time.
+fn is_deleted(error: &continuant::Error, time: u64) -> bool {
+    matches!(error.kind(), ErrorKind::Deleted { at } if at.as_millis() == time)
 }
 
 /// The proof that a call is given.

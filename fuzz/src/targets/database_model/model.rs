@@ -55,7 +55,7 @@ pub(super) struct Object {
     pub(super) versions: Vec<Version>,
     pub(super) refusals: u64,
     pub(super) wake: Option<u64>,
-    /// True if its policy permits upgrades.
+    /// True if its policy permits upgrades, and to delete it.
     upgradable: bool,
     /// The last nonce of each key.
     nonces: BTreeMap<usize, u64>,
@@ -227,6 +227,20 @@ impl Object {
         self.kind = Kind::Tally;
         self.versions.push(Version { time: now, kind: Kind::Tally, upgrade: true, ..newest });
         Ok(())
+    }
+
+    /// Deletes it; whether that is admitted.
+    pub(super) fn delete(&mut self, now: u64) -> bool {
+        self.wait(now);
+        // What became a tally has the policy of tallies.
+        if !self.upgradable || self.kind == Kind::Tally {
+            self.refusals += 1;
+            return false;
+        }
+        let newest = self.newest();
+        self.versions.push(Version { time: now, upgrade: false, ..newest });
+        self.wake = None;
+        true
     }
 
     /// Makes a sum of a sum, multiplied.

@@ -80,7 +80,7 @@ impl World<'_> {
         for ((sender, ..), (to, amount)) in &self.books.sent {
             let of_sender = self.objects[self.places[sender]].kind;
             let receiver = self.places.get(to).map(|&index| &self.objects[index]);
-            let taken = receiver.filter(|object| !object.gone);
+            let taken = receiver.filter(|object| !object.gone && !object.deleted);
             let taken = taken.and_then(|object| object.deposit(of_sender, *amount));
             hold(format!("{amount} for {to} is turned away"), taken.is_none())?;
         }
@@ -183,6 +183,7 @@ impl World<'_> {
         let Payloads { input, effects, .. } = payloads.ok_or("a version has its payloads")?;
         let object = &self.objects[index];
         equal("its seq", &(object.versions.len() as u64), &header.seq)?;
+        hold("nothing follows a deletion", !object.deleted)?;
         let (id, time) = (object.id, header.time.as_millis());
         hold("time does not go back", object.time <= time && time <= self.latest)?;
         let wake = object.versions.last().and_then(|state| state.wake);
@@ -227,6 +228,7 @@ impl World<'_> {
             self.books.sent.insert((id, header.seq, place), (message.to, amount));
         }
         self.objects[index].enter(state, &header);
+        self.tally.add("deletions", u64::from(self.objects[index].deleted));
         self.tally.add("versions", 1);
         Ok(())
     }
@@ -235,6 +237,7 @@ impl World<'_> {
         let (input, object) = (&entry.input, &self.objects[index]);
         let time = input.time;
         let wake = object.newest().wake;
+        hold("no refusal follows a deletion", !object.deleted)?;
         hold("a wake comes first", wake.is_none_or(|wake| wake > time.as_millis()))?;
         let admitted = match &input.request {
             Asking::Message { origin, arguments, .. } => {
@@ -334,6 +337,10 @@ impl World<'_> {
                 ErrorKind::Refused { recorded, .. } => {
                     (Fate::Refused { recorded: *recorded }, false)
                 }
+                ErrorKind::Deleted { .. } => {
+                    self.tally.add("calls of deleted objects", 1);
+                    (Fate::Refused { recorded: false }, false)
+                }
                 _ if self.has_failed() && super::is_of_disk(&error) => (Fate::Failed, false),
                 _ => return Err(format!("call {number} of object {object} is answered: {error}")),
             },
@@ -375,6 +382,7 @@ fn is_of(ask: &Ask, input: &Input) -> bool {
             };
             method == ask.request.method && found == ask.request.number && is_signed_so
         }
+        Asking::Delete => ask.request.method == "delete" && is_signed_so,
         _ => false,
     }
 }

@@ -106,13 +106,16 @@ pub(super) struct Object {
     pub(super) serial: u64,
     /// A crash undid its creation.
     pub(super) gone: bool,
+    /// Its last compared version is a deletion.
+    pub(super) deleted: bool,
 }
 
 impl Object {
     pub(super) fn new(id: ObjectId, kind: Kind) -> Object {
         let (versions, asked) = Default::default();
-        let (time, refusals, seen, serial, gone) = (0, 0, Mark::NONE, 0, false);
-        Object { id, kind, versions, time, refusals, seen, asked, serial, gone }
+        let (time, refusals, seen, serial) = (0, 0, Mark::NONE, 0);
+        let (gone, deleted) = (false, false);
+        Object { id, kind, versions, time, refusals, seen, asked, serial, gone, deleted }
     }
 
     pub(super) fn newest(&self) -> State {
@@ -146,6 +149,7 @@ impl Object {
                 let number = state.number.checked_sub(request.number)?;
                 Some(State { number, ..state })
             }
+            (_, "delete") if is_owner => Some(State { wake: None, ..state }),
             _ => None,
         }
     }
@@ -170,6 +174,7 @@ impl Object {
     pub(super) fn enter(&mut self, state: State, header: &Header) {
         self.versions.push(state);
         self.time = header.time.as_millis();
+        self.deleted = header.kind == continuant::Kind::Delete;
     }
 }
 

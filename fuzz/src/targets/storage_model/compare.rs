@@ -16,6 +16,7 @@ use rand::rngs::StdRng;
 use storage::{Direction, LineageEntry, ObjectInfo, Report, Store};
 
 use super::model::{Entry, Model, Object, Version};
+use super::names;
 use crate::generate::lineage::encoded;
 use crate::outcome::{Outcome, equal, hold, must};
 
@@ -34,9 +35,7 @@ pub(crate) fn store(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
 
 /// Compares names, heads, the bytes of every version, and the evidence tree.
 pub(crate) fn heads(store: &Store, model: &Model) -> Outcome {
-    for (name, id) in &model.names {
-        equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
-    }
+    names::compare(store, model)?;
     model.leaves.compare(store)?;
     for (id, object) in &model.objects {
         let found = head(store, *id, object).and_then(|_| entries(store, *id, object));
@@ -63,9 +62,7 @@ fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
         found.extend(page);
     }
     equal("the list", &expected, &found)?;
-    for (name, id) in &model.names {
-        equal("the object of a name", &Some(*id), &must("finding", store.find(name))?)?;
-    }
+    names::compare(store, model)?;
     equal("an unknown name", &None, &must("finding", store.find("nobody"))?)?;
     let mut wakes: Vec<(Time, ObjectId)> = model
         .objects
@@ -93,6 +90,7 @@ fn info(id: ObjectId, object: &Object) -> ObjectInfo {
         created: object.versions[0].header.time,
         wake: header.wake,
         moved: false,
+        deleted: object.is_deleted().then_some(header.time),
         refusal_count: object.refusals().count() as u64,
         code: header.code,
         policy: header.policy,

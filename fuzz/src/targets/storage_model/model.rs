@@ -9,7 +9,7 @@ use std::sync::Arc;
 use object::commit::Commit;
 use object::effects::{Effects, decode_globals};
 use object::hash::{BaseHash, ObjectId, RefusalHash, VersionHash};
-use object::header::Header;
+use object::header::{Header, Kind};
 use object::image::BaseImage;
 use object::ledger::Ledger;
 use object::memory::{Memory, Page, page_count};
@@ -52,11 +52,21 @@ pub(crate) struct Object {
     pub(crate) secret: Secret,
 }
 
+/// An object, and how long it had a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Holding {
+    pub(crate) object: ObjectId,
+    pub(crate) from: Time,
+    pub(crate) until: Option<Time>,
+}
+
 /// All objects of a store.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Model {
     pub(crate) objects: BTreeMap<ObjectId, Object>,
     pub(crate) names: BTreeMap<String, ObjectId>,
+    /// The objects that had each name, oldest first.
+    pub(crate) holdings: BTreeMap<String, Vec<Holding>>,
     /// The outputs of versions, in the order of appending.
     pub(crate) outputs: Vec<(VersionHash, u32)>,
     pub(crate) leaves: Leaves,
@@ -82,6 +92,11 @@ impl Object {
     /// The secret from the version behind the newest on.
     pub(crate) fn next_secret(&self) -> Option<Secret> {
         self.secret.since(self.newest().header.seq + 1).ok()
+    }
+
+    /// Returns whether the newest version is a deletion.
+    pub(crate) fn is_deleted(&self) -> bool {
+        self.newest().header.kind == Kind::Delete
     }
 
     /// The newest version that is not later than `time`.
@@ -120,8 +135,8 @@ impl Model {
             }
         }
         for (name, id) in &draft.names {
-            self.names.insert(name.clone(), *id);
-            self.objects.get_mut(id).expect("a name is of an object").name = Some(name.clone());
+            let time = self.objects[id].newest().header.time;
+            self.bind(name, *id, time);
         }
     }
 
@@ -131,6 +146,23 @@ impl Model {
         self.apply(draft);
         self.leaves = leaves;
         self.leaves.adopt(id, &self.objects[&id]);
+    }
+
+    /// Gives a free name to an object without one.
+    pub(crate) fn bind(&mut self, name: &str, object: ObjectId, time: Time) {
+        let holding = Holding { object, from: time, until: None };
+        self.holdings.entry(name.to_string()).or_default().push(holding);
+        self.names.insert(name.to_string(), object);
+        let object = self.objects.get_mut(&object).expect("a name is of an object");
+        object.name = Some(name.to_string());
+    }
+
+    /// Takes a name from the object that has it.
+    pub(crate) fn unbind(&mut self, name: &str, time: Time) {
+        let object = self.names.remove(name).expect("an object has the name");
+        self.objects.get_mut(&object).expect("a name is of an object").name = None;
+        let holdings = self.holdings.get_mut(name).expect("an object got the name");
+        holdings.last_mut().expect("an object got the name").until = Some(time);
     }
 
     fn version(
@@ -165,6 +197,9 @@ impl Model {
         object.versions.push(Version { header: commit.header, bytes, base, pages, globals });
         object.entries.push(Entry::Version(object.versions.len() - 1));
         object.ledger = ledger.cloned().or(object.ledger.take());
+        let freed = object.name.clone().filter(|_| object.is_deleted());
+        let time = object.newest().header.time;
+        freed.iter().for_each(|name| self.unbind(name, time));
     }
 
     /// The model of a store that was given one object, which loses its name on the way.

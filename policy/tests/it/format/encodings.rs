@@ -98,6 +98,7 @@ fn version_header() {
                         "message",
                         "fork",
                         "upgrade",
+                        "delete",
                     ]
                     .iter()
                     .position(|name| *name == header.kind.name())
@@ -217,6 +218,7 @@ fn input() {
                 expected.extend(blob("call bytes", "call arguments", arguments));
             }
             Request::Cycle => expected.push(("kind", vec![2])),
+            Request::Delete => expected.push(("kind", vec![9])),
             Request::Write { fields } => {
                 expected.extend([("kind", vec![3]), ("fields", count(fields.len()))]);
                 for (path, value) in fields {

@@ -108,13 +108,14 @@ fn kinds() {
     headers.push(Header { kind: Kind::Amend, ..call.clone() });
     headers.push(Header { kind: Kind::OpenSession, ..call.clone() });
     headers.push(Header { kind: Kind::Upgrade, ..call.clone() });
+    headers.push(Header { kind: Kind::Delete, wake: None, ..call.clone() });
     headers.push(Header { kind: Kind::Message, ..call });
     for [code, name, _] in &rows {
         let code: u8 = code.parse().unwrap();
         let header = headers.iter().find(|header| header.kind.name() == name).unwrap();
         assert_eq!(header.encode()[2], code, "{name}");
     }
-    assert_eq!(rows.len(), 9);
+    assert_eq!(rows.len(), 10);
     let mut bytes = headers.iter().find(|it| it.kind == Kind::Call).unwrap().encode();
     bytes[2] = rows.len() as u8;
     assert!(Header::decode(&bytes).is_err());

@@ -265,22 +265,22 @@ fn a_direct_write_that_is_forged_is_refused() {
     check(
         WRITE,
         |parts| parts.effects.outputs.push(output()),
-        expect!["effects of version 1: expected none, without the code, found some"],
+        expect!["effects of version 1: expected those without the code, found others"],
     );
     check(
         WRITE,
         |parts| parts.effects.result = vec![1],
-        expect!["effects of version 1: expected none, without the code, found some"],
+        expect!["effects of version 1: expected those without the code, found others"],
     );
     check(
         WRITE,
         |parts| parts.effects.wake = WakeChange::Set(Time::from_millis(START_LATER)),
-        expect!["effects of version 1: expected none, without the code, found some"],
+        expect!["effects of version 1: expected those without the code, found others"],
     );
     check(
         WRITE,
         |parts| parts.header.fuel = 1,
-        expect!["effects of version 1: expected none, without the code, found some"],
+        expect!["effects of version 1: expected those without the code, found others"],
     );
     check(
         WRITE,

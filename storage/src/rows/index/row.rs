@@ -34,8 +34,7 @@ const HAS_RETENTION: u8 = 8;
 const HAS_PARTS: u8 = 16;
 const IS_UPGRADED: u8 = 32;
 const IS_MOVED: u8 = 64;
-const FLAGS: u8 =
-    HAS_WAKE | IS_REFUSED | IS_NAMED | HAS_RETENTION | HAS_PARTS | IS_UPGRADED | IS_MOVED;
+const IS_DELETED: u8 = 128;
 
 /// The hashes of an object's parts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -102,6 +101,7 @@ pub(super) fn encode(id: ObjectId, row: &Row, parts: PartsAt) -> Vec<u8> {
         | flag(row.retention.is_some(), HAS_RETENTION)
         | flag(row.upgraded, IS_UPGRADED)
         | flag(row.moved, IS_MOVED)
+        | flag(row.deleted, IS_DELETED)
         | flag(matches!(parts, PartsAt::Row(_)), HAS_PARTS);
     let mut bytes = Vec::with_capacity(192);
     bytes.put_u8(flags).put_varint(row.seq());
@@ -143,7 +143,6 @@ fn is_read_back(id: ObjectId, closed: &[u8], row: &Row) -> bool {
 pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
     let mut reader = Reader::new("index row", open(&id.0, value)?);
     let flags = reader.u8().ok()?;
-    (flags & !FLAGS == 0).then_some(())?;
     let mut seq = reader.varint().ok()?;
     let mut links = Vec::new();
     loop {
@@ -201,6 +200,7 @@ pub(super) fn decode(id: ObjectId, value: &[u8]) -> Option<(Row, PartsAt)> {
         refusal_count,
         name,
         moved: flags & IS_MOVED != 0,
+        deleted: flags & IS_DELETED != 0,
         retention,
         pages: None,
         ledgers: None,
@@ -247,6 +247,7 @@ mod tests {
         rows.push(Row { name: Some("a name".to_string()), ..row(8) });
         rows.push(Row { retention: Some(Retention::Versions(5)), ..row(9) });
         rows.push(Row { upgraded: true, ..row(10) });
+        rows.push(Row { deleted: true, ..row(12) });
         rows.push(Row { moved: true, wake: Some(Time::from_millis(3)), ..row(11) });
         rows
     }

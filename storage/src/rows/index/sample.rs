@@ -37,6 +37,7 @@ pub(super) fn row(seq: u64) -> Row {
         refusal_count: 0,
         name: None,
         moved: false,
+        deleted: false,
         retention: None,
         pages: None,
         ledgers: None,

@@ -65,9 +65,9 @@ impl States {
                     });
                     adopted.map(|()| adoption.object)
                 }
-                Record::Event(Event::Name(id, name)) => {
-                    if let Some(known) = self.0.get_mut(&id) {
-                        known.name = Some(name.to_string());
+                Record::Event(Event::Name(naming)) => {
+                    if let Some(known) = self.0.get_mut(&naming.object) {
+                        known.name = naming.is_bound.then(|| naming.name.to_string());
                     }
                     None
                 }

@@ -13,10 +13,12 @@ use object::hash::{HASH_BYTES, ObjectId};
 
 use crate::error::position::Position;
 use crate::error::{Error, ErrorKind, Result};
+use crate::log::frame::damaged;
 use crate::read::memory::sources;
 use crate::read::version::read_commit;
 use crate::record::BlobHash;
 use crate::record::message::{Dead, MessageId, Sent};
+use crate::record::name::NameRow;
 use crate::record::retention::Retention;
 use crate::rows::heads::Heads;
 use crate::rows::index::{Page, Reading};
@@ -24,7 +26,7 @@ use crate::rows::row::Row;
 use crate::store::Inner;
 use crate::upkeep::check::part::Part;
 use crate::upkeep::check::report::{FINDINGS_MAX, Report, index_differs};
-use crate::upkeep::check::walk::Kept;
+use crate::upkeep::check::walk::{Kept, name_key};
 
 /// Rows of the index that are compared at a time.
 const PAGE: usize = 4096;
@@ -34,6 +36,7 @@ pub(super) struct Comparison<'a> {
     inner: &'a Inner,
     index: Reading<'a>,
     unwritten: HashMap<ObjectId, Arc<Row>>,
+    unwritten_names: BTreeMap<String, NameRow>,
     messages: BTreeMap<MessageId, Sent>,
     unwritten_dead: BTreeMap<MessageId, Option<Dead>>,
     /// Differences in entries that several parts examine; each is reported once.
@@ -61,6 +64,7 @@ impl<'a> Comparison<'a> {
             inner,
             index: inner.index.reading()?,
             unwritten: heads.unwritten(),
+            unwritten_names: heads.unwritten_names(""),
             messages: heads.messages().collect(),
             unwritten_dead: heads.unwritten_dead(None, usize::MAX),
             differences,
@@ -84,7 +88,7 @@ impl<'a> Comparison<'a> {
 
     /// Compares a part with the log's state of it.
     pub(super) fn part(&mut self, part: Part, kept: Kept, report: &mut Report) {
-        let Kept { objects, kept_from, blobs, messages, dead, .. } = kept;
+        let Kept { objects, kept_from, blobs, messages, dead, names, .. } = kept;
         self.objects(&objects, report);
         for (id, from) in &kept_from {
             if let Some(row) = objects.get(id).filter(|row| *from > row.seq())
@@ -94,7 +98,7 @@ impl<'a> Comparison<'a> {
             }
         }
         self.table(Table::Objects, report, |it, report| it.rows(part, &objects, report));
-        self.table(Table::Names, report, |it, report| it.names(part, &objects, report));
+        self.table(Table::Names, report, |it, report| it.names(part, names, report));
         self.table(Table::Blobs, report, |it, report| it.blobs(part, &blobs, report));
         self.needed(&objects, report);
         let here = self.messages.iter().filter(|(id, _)| part.has(&id.to.0));
@@ -129,6 +133,10 @@ impl<'a> Comparison<'a> {
 
     fn objects(&self, objects: &BTreeMap<ObjectId, Row>, report: &mut Report) {
         for (id, logged) in objects {
+            if let (Some(name), true) = (&logged.name, logged.deleted) {
+                let found = format!("a deleted object has the name {name:?}");
+                report.find(damaged(logged.head().position, "a free name", found).of(*id));
+            }
             let row = match self.unwritten.get(id) {
                 Some(row) => Ok(Some(Row::clone(row))),
                 None => self.index.row(*id),
@@ -230,38 +238,37 @@ impl<'a> Comparison<'a> {
     fn names(
         &mut self,
         part: Part,
-        objects: &BTreeMap<ObjectId, Row>,
+        mut logged: BTreeMap<String, (NameRow, Position)>,
         report: &mut Report,
     ) -> Result<()> {
+        let differs = |name: &str| index_differs(format!("the name {name:?}"));
+        for (name, row) in self.unwritten_names.iter().filter(|it| part.has(&name_key(it.0))) {
+            if logged.remove(name).is_none_or(|(logged, _)| logged != *row) {
+                report.find(differs(name));
+            }
+        }
         pages(
             None,
             |after| self.index.names_after(after, PAGE),
             |_, named| {
                 match named {
-                    Some((name, id)) if part.has(&id.0) => {
-                        let logged = objects.get(&id).and_then(|row| row.name.as_ref());
-                        if logged != Some(&name) {
-                            report.find(index_differs(format!("the name {name:?}")));
+                    // Memory is newer.
+                    Some((name, _)) if self.unwritten_names.contains_key(&name) => {}
+                    Some((name, row)) if part.has(&name_key(&name)) => {
+                        if logged.remove(&name).is_none_or(|(logged, _)| logged != row) {
+                            report.find(differs(&name));
                         }
                     }
                     Some(_) => {}
-                    // An unreadable name has no known owner: it is reported with the first part.
+                    // The name of an unreadable row is not known: it is reported with the first
+                    // part.
                     None if part.is_first() => report.find(mismatch("a name")),
                     None => {}
                 }
                 true
             },
         )?;
-        for (id, row) in objects.iter().filter(|(id, _)| !self.unwritten.contains_key(id)) {
-            let Some(name) = &row.name else { continue };
-            match self.index.name(name) {
-                Ok(Some(found)) if found == *id => {}
-                Ok(_) => report.find(index_differs(format!("no name {name:?}"))),
-                // It was found when the names were walked.
-                Err(error) if matches!(error.kind(), ErrorKind::IndexDamaged(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
+        logged.keys().for_each(|name| report.find(differs(name)));
         Ok(())
     }
 

@@ -26,6 +26,8 @@ pub struct Report {
     pub pass_count: u64,
     /// Objects.
     pub object_count: u64,
+    /// The number of these that were deleted.
+    pub deleted_count: u64,
     /// Versions.
     pub version_count: u64,
     /// Refusals.

@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
-use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, InputHash, ObjectId};
+use object::hash::{AdmissionHash, EffectsHash, GlobalsHash, HASH_BYTES, InputHash, ObjectId};
 use object::header::{Header, Kind};
 use object::secret::Secret;
 
@@ -24,6 +24,7 @@ use crate::record::link::Link;
 use crate::record::loss::RecordedLoss;
 use crate::record::mark::{OutboxMark, OutboxPlace};
 use crate::record::message::{Dead, MessageId, Sent};
+use crate::record::name::{NameRow, Naming};
 use crate::record::page::PageChange;
 use crate::record::retention::Retention;
 use crate::record::version::{Notes, Staged, VersionBytes, VersionRecord};
@@ -46,6 +47,8 @@ const ROW_BYTES: usize = 640;
 const BLOB_BYTES: usize = 160;
 /// The bytes that a message takes in memory, with the note of its receiver.
 const MESSAGE_BYTES: usize = 200;
+/// The bytes that the row of a name takes beside the name.
+const NAME_ROW_BYTES: usize = 160;
 
 /// The log's state so far.
 pub(super) struct Walk<'a> {
@@ -82,6 +85,8 @@ pub(super) struct Kept {
     /// The messages on their way, and those that came to nothing.
     pub(super) messages: BTreeMap<MessageId, Sent>,
     pub(super) dead: BTreeMap<MessageId, Dead>,
+    /// The rows of names, each with the last frame before its own that is about the name.
+    pub(super) names: BTreeMap<String, (NameRow, Position)>,
     mail: Mail,
     /// The findings about these objects.
     pub(super) found: Report,
@@ -91,7 +96,8 @@ impl Kept {
     /// Bytes that are of one object: all when there is only one thing.
     fn of_one(&self) -> usize {
         let rows = self.objects.len() + self.staged.len();
-        match rows + self.blobs.len() + self.messages.len() + self.dead.len() {
+        let names = self.names.len();
+        match rows + names + self.blobs.len() + self.messages.len() + self.dead.len() {
             0 | 1 => usize::MAX,
             _ => self.mail.most.map_or(0, |(_, bytes)| bytes),
         }
@@ -224,6 +230,9 @@ impl<'a> Walk<'a> {
             Record::Adoption(_) => {}
             Record::Event(event) => {
                 let valid = self.validate(&event);
+                if let Event::Name(naming) = &event {
+                    self.naming(naming);
+                }
                 projector.apply(event, self)?;
                 valid?;
             }
@@ -238,6 +247,39 @@ impl<'a> Walk<'a> {
                 validate_sending(&self.inner.log, self.at, sending)
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Checks that an object gets a name that nobody has, or loses one that it has, and that the
+    /// record leads to the one before it.
+    fn naming(&mut self, naming: &Naming<'_>) {
+        let (at, is_bound, name) = (self.at, naming.is_bound, &*naming.name);
+        if self.load.has(&name_key(name)) {
+            let known = self.kept.names.get(name).copied();
+            let holder = known.and_then(|(row, _)| row.holder);
+            let before = match known {
+                Some((row, before)) if row.at == at => before,
+                known => known.map_or(Position::NONE, |(row, _)| row.at),
+            };
+            let expected = ((!is_bound).then_some(naming.object), naming.before);
+            if expected != (holder, before) {
+                let (expected, found) = (format!("{:?}", (holder, before)), format!("{naming:?}"));
+                self.note(Err(damaged(at, format!("a name as it was, {expected}"), found)));
+            }
+            let after = NAME_ROW_BYTES + name.len();
+            let row = (naming.row(at), before);
+            let replaced = self.kept.names.insert(name.to_string(), row);
+            self.weigh(replaced.map_or(0, |_| after), after);
+        }
+        if self.has(naming.object)
+            && let Some(row) = self.kept.objects.get(&naming.object)
+        {
+            let expected = (!is_bound).then_some(name);
+            if row.name.as_deref() != expected {
+                let expected = format!("an object with the name {expected:?}");
+                let found = format!("{:?}", row.name);
+                self.note(Err(damaged(at, expected, found).of(naming.object)));
+            }
         }
     }
 
@@ -364,6 +406,7 @@ impl<'a> Walk<'a> {
                 let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
                 return Err(damaged(at, expected, found));
             }
+            row.require_living(at)?;
             let mut row = row.clone();
             let none = PageTable::default();
             let pages = if is_upgrade { &none } else { row.known_pages() };
@@ -449,6 +492,10 @@ impl<'a> Walk<'a> {
         let expected = (row.head().hash, row.refusal_hash(), row.refusal_notes());
         let found = (refusal.parent, refusal.previous, notes);
         let (seq, count, genesis) = (row.seq() + 1, row.refusal_count, row.first());
+        if let Err(error) = row.require_living(at) {
+            self.note(Err(error));
+            return Ok(());
+        }
         row.refuse(&refusal, at);
         if expected != found {
             let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
@@ -514,8 +561,8 @@ impl Rows for Walk<'_> {
 }
 
 impl Tables for Walk<'_> {
-    /// Does nothing: a row has its name.
-    fn put_name(&mut self, _: &str, _: ObjectId) {}
+    /// Does nothing: the walk has put it when it checked the record.
+    fn put_name(&mut self, _: &str, _: NameRow) {}
 
     fn put_retention(&mut self, rule: Retention) {
         self.retention = Some(rule);
@@ -559,6 +606,11 @@ impl Tables for Walk<'_> {
     fn put_loss(&mut self, loss: RecordedLoss) {
         self.report.losses.push(loss);
     }
+}
+
+/// Returns the hash by which names are divided into parts.
+pub(super) fn name_key(name: &str) -> [u8; HASH_BYTES] {
+    *blake3::hash(name.as_bytes()).as_bytes()
 }
 
 fn row_bytes(row: &Row) -> usize {
