@@ -210,9 +210,8 @@ fn section(bytes: &[u8]) -> String {
 fn a_section_says_where_the_salt_is_from_the_state_on() {
     let fixture = Fixture::new();
     let db = fixture.open();
-    let create = |salt: &str| {
-        db.create(Code::wasm(salted(salt)).unwrap().policy(OPEN).secret([1; 32]))
-    };
+    let create =
+        |salt: &str| db.create(Code::wasm(salted(salt)).unwrap().policy(OPEN).secret([1; 32]));
     let id = create(&section(&904_u32.to_le_bytes())).unwrap();
     assert_eq!(salt(&db, id, 5000), Secret::image_salt(&[1; 32]), "the state is at 4096");
     let refused = |salt: &str| create(salt).unwrap_err().to_string();
@@ -240,10 +239,7 @@ fn a_salt_has_room_in_the_initial_memory_beside_the_state() {
     let at = |address: u32| format!(r#"(global (export "salt") i32 (i32.const {address}))"#);
     let beside = |address: u32| {
         let error = refused(&at(address));
-        assert!(
-            error.contains("salt: expected 32 bytes beside the state record"),
-            "{error}"
-        );
+        assert!(error.contains("salt: expected 32 bytes beside the state record"), "{error}");
     };
     [4065, 4096, 4103].into_iter().for_each(beside);
     for address in [4064, 4104, 65_504] {
