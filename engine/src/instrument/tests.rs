@@ -570,7 +570,8 @@ fn the_schema_must_be_there_once_as_text() {
                 expected UTF-8 text,
                 found other bytes
             Section: custom section at byte 95:
-                expected continuant:schema or continuant:salt, the only sections of that prefix,
+                expected continuant:schema or continuant:salt, the only sections of that
+                    prefix,
                 found continuant:policy
         "#]],
     );
