@@ -13,7 +13,7 @@ use crate::target::Target;
 ///
 /// The tree has a leaf for every version and every refusal, in the order in which the database put
 /// them on record, and its root, a SHA-256 hash in the form of RFC 6962, commits to all of them.
-/// Whoever keeps a root with its size finds out when a later tree does not continue that one: when
+/// With a root and its size, one finds out when a later tree does not continue that one: when
 /// something was changed, cut off or left out.
 #[derive(Debug, Args)]
 pub(crate) struct Evidence {}

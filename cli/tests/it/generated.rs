@@ -11,7 +11,7 @@ use crate::terminal::Terminal;
 /// Every command, as `history`, `key`, `key new`.
 fn commands(terminal: &Terminal) -> BTreeSet<String> {
     let mut commands = listed(terminal, "help");
-    for group in ["key", "session", "policy", "dead-letters"] {
+    for group in ["key", "session", "policy", "dead-letters", "name"] {
         let below = listed(terminal, &format!("help {group}"));
         commands.extend(below.iter().map(|name| format!("{group} {name}")));
     }

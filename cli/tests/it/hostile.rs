@@ -99,7 +99,6 @@ fn walk() -> Vec<Vec<&'static str>> {
         vec!["upgrade", NAME, "object.wasm", "--dry-run"],
         vec!["upgrade", NAME, HOSTILE],
         vec!["delete", NAME],
-        vec!["delete", HOSTILE],
         vec!["advance", NAME],
         vec!["advance", HOSTILE],
         vec!["run"],
@@ -137,6 +136,7 @@ fn walk() -> Vec<Vec<&'static str>> {
 /// Lines about names.
 fn names() -> Vec<Vec<&'static str>> {
     vec![
+        vec!["delete", HOSTILE],
         vec!["name", "set", "for\u{202e}k", "s\u{202e}et"],
         vec!["name", "set", NAME, HOSTILE],
         vec!["name", "move", HOSTILE, NAME],

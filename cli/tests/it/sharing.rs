@@ -83,7 +83,7 @@ fn a_command_waits_until_the_other_process_has_ended() {
 }
 
 /// Commands that read, of the object `visits`.
-const READING: [&str; 24] = [
+const READING: [&str; 25] = [
     "list",
     "name history visits",
     "show visits",

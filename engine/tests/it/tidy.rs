@@ -410,7 +410,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
         "object/src",
         &[
             &["authentication", "headers"],
-            &["commit", "head"],
+            &["commit", "evidence", "head"],
             &["image", "ledger", "refusal", "secret"],
             &["effects", "input"],
             &["credential"],
@@ -449,6 +449,7 @@ const FLOORS: &[(&str, &[&[&str]])] = &[
             &["derived", "form", "guard", "profile", "program"],
             &["action"],
             &["explain", "fact"],
+            &["argument"],
             &["decision", "facts", "shape"],
         ],
     ),

@@ -793,7 +793,7 @@ const OBJECTS: &[Canary] = &[
         "messages that were taken",
         "messages",
         "storage/src/upkeep/recovery.rs",
-        "Record::Event(event) => ⟦projector.apply(event, self)?⟧,",
+        "⟦projector.apply(event, self)?⟧;",
         "match event { crate::record::event::Event::Taken(_) => (), \
          event => projector.apply(event, self)? }",
     ),

@@ -253,7 +253,7 @@ impl<'a> World<'a> {
             let count = if self.rng.random_bool(0.4) { 20 } else { self.objects.len() };
             let index = self.rng.random_range(0..count.min(self.objects.len()));
             let object = &self.objects[index];
-            // Of those that were deleted, few are asked for something again.
+            // Few objects that were deleted are asked for something again.
             if !object.gone && (!object.deleted || self.rng.random_bool(0.1)) {
                 return index;
             }

@@ -1,7 +1,7 @@
 //! A store against a map of versions: appends to several objects, refusals, upgrades, deletions,
 //! names that change hands, stale appends, checkpoints, reopening, for reading alone too, crashes
-//! with appends on their way, compaction, by age too, outboxes, checks beside all that, and moves by
-//! capsule, there and back.
+//! with appends on their way, compaction, by age too, outboxes, checks beside all that, and moves
+//! by capsule, there and back.
 //! At the end an append of what its headers do not name, which only a check can find.
 //!
 //! A crash is a copy of the directory while the log's thread is held back, so that pending appends

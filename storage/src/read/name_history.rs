@@ -42,7 +42,7 @@ pub struct NameHistory<'s> {
     name: String,
     /// The next frame that has records about the name.
     next: Position,
-    /// Those of a frame that were not given yet, in their order.
+    /// Records of a frame that were not given yet, in their order.
     found: Vec<(ObjectId, bool, NameMoment)>,
     until: Option<NameMoment>,
 }

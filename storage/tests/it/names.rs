@@ -188,7 +188,7 @@ fn a_change_of_names_that_cannot_be_changes_nothing() {
         let error = store.set_name(one, name, at(1)).unwrap_err();
         assert!(matches!(error.kind(), ErrorKind::Name { .. }), "{error}");
     }
-    // What is so already is no change.
+    // Nothing changes that is so already.
     assert_eq!(store.set_name(one, "a", at(1)).unwrap().as_deref(), Some("a"));
     assert_eq!(store.move_name("a", one, at(1)).unwrap(), one);
     assert_eq!(store.figures().frame_count, frames, "nothing is on record");

@@ -26,7 +26,7 @@ const SCHEMA: &str = "package a:b; interface c {
     enum e { a, b-b }
     record state { f: u8 }
     pay: func(amount: u64, to: string, by: option<s32>, how: e, last-one: bool);
-    read: func(
+    look: func(
         note: list<string>, to: string, amount: u32, how: char, hash: list<u8>, last-one: u8
     );
 }";
@@ -60,7 +60,7 @@ enum Is {
 
 impl Figure {
     fn draw(rng: &mut StdRng, schema: &Schema) -> Figure {
-        let method = ["pay", "read"][rng.random_range(0..2)];
+        let method = ["pay", "look"][rng.random_range(0..2)];
         let params = &schema.method(method).expect("the schema has it").params;
         let params: Vec<_> = params.iter().filter(|param| param.name != "note").collect();
         let param = params[rng.random_range(0..params.len())];
@@ -244,7 +244,7 @@ fn draw(rng: &mut StdRng, schema: &Schema) -> Vec<Made> {
         if rng.random_bool(0.05) {
             time += DAY.as_millis() as u64 / 2;
         }
-        let method = ["pay", "read"][rng.random_range(0..2)];
+        let method = ["pay", "look"][rng.random_range(0..2)];
         let arguments = arguments(rng, schema, method);
         let signer = KEYS.get(rng.random_range(0..3)).copied();
         made.push(Made { time, method, arguments, signer });
@@ -297,7 +297,7 @@ pub(super) fn run(rng: &mut StdRng, cast: &Cast, counts: &mut Counts) -> Outcome
         let spans =
             [0, 1, MINUTE.as_millis() as u64, HOUR.as_millis() as u64, DAY.as_millis() as u64];
         let span = spans[rng.random_range(0..5)];
-        let method = ["pay", "read"][rng.random_range(0..2)];
+        let method = ["pay", "look"][rng.random_range(0..2)];
         let mut step = Made {
             time: last + span.saturating_sub(rng.random_range(0..2)),
             method,

@@ -232,7 +232,7 @@ impl Object {
     /// Deletes it; whether that is admitted.
     pub(super) fn delete(&mut self, now: u64) -> bool {
         self.wait(now);
-        // What became a tally has the policy of tallies.
+        // An object that became a tally has the policy of tallies.
         if !self.upgradable || self.kind == Kind::Tally {
             self.refusals += 1;
             return false;

@@ -106,7 +106,7 @@ pub(super) struct Object {
     pub(super) serial: u64,
     /// A crash undid its creation.
     pub(super) gone: bool,
-    /// Its last compared version is a deletion.
+    /// The last version that was compared is a deletion.
     pub(super) deleted: bool,
 }
 

@@ -13,10 +13,9 @@ use object::memory::{Memory, page_count};
 use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{Direction, LineageEntry, ObjectInfo, Report, Store};
+use storage::{Direction, LineageEntry, NameHolding, ObjectInfo, Report, Store};
 
-use super::model::{Entry, Model, Object, Version};
-use super::names;
+use super::model::{Entry, Holding, Model, Object, Version};
 use crate::generate::lineage::encoded;
 use crate::outcome::{Outcome, equal, hold, must};
 
@@ -35,7 +34,7 @@ pub(crate) fn store(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
 
 /// Compares names, heads, the bytes of every version, and the evidence tree.
 pub(crate) fn heads(store: &Store, model: &Model) -> Outcome {
-    names::compare(store, model)?;
+    names(store, model)?;
     model.leaves.compare(store)?;
     for (id, object) in &model.objects {
         let found = head(store, *id, object).and_then(|_| entries(store, *id, object));
@@ -62,7 +61,7 @@ fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
         found.extend(page);
     }
     equal("the list", &expected, &found)?;
-    names::compare(store, model)?;
+    names(store, model)?;
     equal("an unknown name", &None, &must("finding", store.find("nobody"))?)?;
     let mut wakes: Vec<(Time, ObjectId)> = model
         .objects
@@ -77,6 +76,27 @@ fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
         equal("some wakes", &expected, &must("wakes", store.wakes_until(*time))?)?;
     }
     Ok(())
+}
+
+/// Compares the holders of every name that any object ever had.
+fn names(store: &Store, model: &Model) -> Outcome {
+    for (name, holdings) in &model.holdings {
+        let holder = model.names.get(name).copied();
+        equal("the object of a name", &holder, &must("finding", store.find(name))?)?;
+        let history = must("the history of a name", store.name_history(name))?;
+        let found: Result<Vec<NameHolding>, _> = history.collect();
+        let found = must("the history of a name", found)?;
+        let shown = |it: &NameHolding| Holding {
+            object: it.object,
+            from: it.from.time,
+            until: it.until.map(|until| until.time),
+        };
+        let mut found: Vec<Holding> = found.iter().map(shown).collect();
+        found.reverse();
+        equal(&format!("the history of {name:?}"), holdings, &found)?;
+    }
+    let unknown = must("the history of a name", store.name_history("nobody"))?.next();
+    hold("an unknown name has no history", unknown.is_none())
 }
 
 fn info(id: ObjectId, object: &Object) -> ObjectInfo {

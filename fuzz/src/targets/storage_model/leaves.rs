@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 
 use object::commit::Commit;
 use object::evidence::TreeHead;
-use object::hash::ObjectId;
+use object::hash::{ObjectId, RefusalHash};
+use object::header::Header;
 use rand::RngExt;
 use rand::rngs::StdRng;
 use sha2::{Digest, Sha256};
 use storage::Store;
 
-use super::model::Object;
 use crate::generate::lineage::Made;
 use crate::outcome::{Outcome, equal, hold, must};
 
@@ -66,15 +66,15 @@ impl Leaves {
         }
     }
 
-    /// Adds the leaves of an object that was imported.
-    pub(crate) fn adopt(&mut self, id: ObjectId, object: &Object) {
-        let header = &object.newest().header;
-        self.push(3, 0, id, header.seq, header.hash().0);
-        let refusal_count = object.refusals().count() as u64;
-        if let Some(last) = object.last_refusal() {
-            self.push(4, 0, id, refusal_count - 1, last.0);
+    /// Adds the leaves of an object that was imported: its newest version, and its refusals by
+    /// their hashes.
+    pub(crate) fn adopt(&mut self, newest: &Header, refusals: &[RefusalHash]) {
+        let id = newest.object_id();
+        self.push(3, 0, id, newest.seq, newest.hash().0);
+        if let Some(last) = refusals.last() {
+            self.push(4, 0, id, refusals.len() as u64 - 1, last.0);
         }
-        self.refusals.insert(id, refusal_count);
+        self.refusals.insert(id, refusals.len() as u64);
     }
 
     /// Adds the leaf of a loss, whose record has these bytes.

@@ -94,6 +94,12 @@ impl Object {
         self.secret.since(self.newest().header.seq + 1).ok()
     }
 
+    /// Adds the leaves of its import.
+    fn adopt(&self, leaves: &mut Leaves) {
+        let refusals: Vec<RefusalHash> = self.refusals().map(Refusal::hash).collect();
+        leaves.adopt(&self.newest().header, &refusals);
+    }
+
     /// Returns whether the newest version is a deletion.
     pub(crate) fn is_deleted(&self) -> bool {
         self.newest().header.kind == Kind::Delete
@@ -145,7 +151,7 @@ impl Model {
         let leaves = self.leaves.clone();
         self.apply(draft);
         self.leaves = leaves;
-        self.leaves.adopt(id, &self.objects[&id]);
+        self.objects[&id].adopt(&mut self.leaves);
     }
 
     /// Gives a free name to an object without one.
@@ -207,7 +213,7 @@ impl Model {
         let mut object = self.objects[&id].clone();
         object.name = None;
         let mut leaves = Leaves::default();
-        leaves.adopt(id, &object);
+        object.adopt(&mut leaves);
         Model { objects: BTreeMap::from([(id, object)]), leaves, ..Model::default() }
     }
 }

@@ -7,12 +7,12 @@ use object::hash::ObjectId;
 use object::time::Time;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use storage::{ErrorKind, NameHolding, Store};
+use storage::{ErrorKind, Store};
 
-use super::model::{Holding, Model};
+use super::model::Model;
 use super::{Draft, Run, append, is};
 use crate::generate::lineage::Author;
-use crate::outcome::{Outcome, equal, hold, must};
+use crate::outcome::{Outcome, equal, must};
 
 /// Names that are asked for again and again.
 const NAMES: [&str; 4] = ["ada", "ben", "cy", "d"];
@@ -92,27 +92,6 @@ impl Renaming {
             What::Free(name) => store.free_name(name, self.time).map(drop),
         }
     }
-}
-
-/// Compares the holders of every name that any object ever had.
-pub(crate) fn compare(store: &Store, model: &Model) -> Outcome {
-    for (name, holdings) in &model.holdings {
-        let holder = model.names.get(name).copied();
-        equal("the object of a name", &holder, &must("finding", store.find(name))?)?;
-        let history = must("the history of a name", store.name_history(name))?;
-        let found: Result<Vec<NameHolding>, _> = history.collect();
-        let found = must("the history of a name", found)?;
-        let shown = |it: &NameHolding| Holding {
-            object: it.object,
-            from: it.from.time,
-            until: it.until.map(|until| until.time),
-        };
-        let mut found: Vec<Holding> = found.iter().map(shown).collect();
-        found.reverse();
-        equal(&format!("the history of {name:?}"), holdings, &found)?;
-    }
-    let unknown = must("the history of a name", store.name_history("nobody"))?.next();
-    hold("an unknown name has no history", unknown.is_none())
 }
 
 impl Run {

@@ -116,7 +116,6 @@ mod tests {
     use crate::record::loss::RecordedLoss;
     use crate::rows::evidence::Sealed;
     use crate::rows::heads::Generation;
-    use crate::store::Store;
 
     /// A database with more leaves than a tile has.
     fn database() -> TempDir {
