@@ -28,8 +28,11 @@ pub(crate) enum What {
     SameSigner(Window),
 }
 
+/// Makes the figure of a window.
+type OfWindow = fn(Window) -> What;
+
 /// The figures of an argument, by the attribute that leads to them.
-const FIGURES: [(&str, fn(Window) -> What); 4] = [
+const FIGURES: [(&str, OfWindow); 4] = [
     ("sum", What::Sum),
     ("distinct", What::Distinct),
     ("same", What::Same),

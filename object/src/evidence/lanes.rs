@@ -53,7 +53,7 @@ fn is_faster() -> bool {
 
 /// Returns the message with its padding.
 pub(super) fn padded<const N: usize>(prefix: u8, rest: [u8; N]) -> [u8; MESSAGE_BYTES] {
-    const { assert!(1 + N > BLOCK_BYTES - 9 && 1 + N <= MESSAGE_BYTES - 9, "it is of two blocks") };
+    const { assert!(1 + N > BLOCK_BYTES - 9 && N < MESSAGE_BYTES - 9, "it is of two blocks") };
     let mut bytes = [0; MESSAGE_BYTES];
     bytes[0] = prefix;
     bytes[1..=N].copy_from_slice(&rest);
@@ -94,7 +94,6 @@ fn lanes<S: Simd>(_: S, messages: &[[u8; MESSAGE_BYTES]; LANES]) -> [[u8; 32]; L
 }
 
 #[inline(always)]
-#[expect(clippy::needless_range_loop, reason = "a lane is the same of each of several vectors")]
 fn compress(state: &mut [Words; 8], words: &mut [Words; 16]) {
     let [mut a, mut b, mut c, mut d, mut e, mut f, mut g, mut h] = *state;
     for (round, constant) in ROUNDS.into_iter().enumerate() {

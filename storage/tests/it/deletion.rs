@@ -73,7 +73,7 @@ fn a_deletion_and_more_of_the_object_are_never_one_frame() {
     let mut twin = author.twin();
     let (end, at): (Made, Time) = (author.delete(), author.head.header.time);
     is_deleted(append(&store, &[end.clone(), twin.step()], &[]), at);
-    is_deleted(append(&store, &[end.clone()], &[("late", author.head.id)]), at);
+    is_deleted(append(&store, std::slice::from_ref(&end), &[("late", author.head.id)]), at);
     assert_eq!(store.info(author.head.id).unwrap().unwrap().deleted, None, "nothing of it");
     let (other, genesis) = Author::new(2);
     append(&store, &[end, genesis], &[("late", other.head.id)]).unwrap();

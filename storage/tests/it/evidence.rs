@@ -422,7 +422,7 @@ fn a_tree_that_grows_is_asked_for_at_any_time() {
             if now.size > 0 {
                 assert!(store.tile(0, 0, now.size.min(TILE_WIDTH) as u16).is_ok());
             }
-            if now.size % 5 == 0 {
+            if now.size.is_multiple_of(5) {
                 assert_sound(&store);
             }
             before = now;

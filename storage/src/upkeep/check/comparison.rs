@@ -255,7 +255,8 @@ impl<'a> Comparison<'a> {
                     // Memory is newer.
                     Some((name, _)) if self.unwritten_names.contains_key(&name) => {}
                     Some((name, row)) if part.has(&name_key(&name)) => {
-                        if logged.remove(&name).is_none_or(|(logged, _)| logged != row) {
+                        let logged = logged.remove(&name);
+                        if logged.is_none_or(|(logged, _)| logged != row) {
                             report.find(differs(&name));
                         }
                     }
