@@ -98,8 +98,11 @@ impl Run {
     /// Changes names, or asks for a change that cannot be.
     pub(super) fn rename(&mut self) -> Outcome {
         let Some(renaming) = Renaming::draw(&mut self.rng, &self.model) else { return Ok(()) };
+        // Frames are counted when they are written.
+        must("a sync", self.store().sync())?;
         let frames = self.store().figures().frame_count;
         let result = renaming.run(self.store());
+        must("a sync", self.store().sync())?;
         let more = self.store().figures().frame_count - frames;
         match renaming.is_change(&self.model) {
             Some(is_change) => {
