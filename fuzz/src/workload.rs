@@ -22,6 +22,7 @@ use crate::generate::lineage::{Author, Ingredients};
 use crate::generate::source;
 use crate::outcome::{Outcome, equal, hold, must};
 use crate::targets::storage_model::model::Model;
+use crate::targets::storage_model::names::Renaming;
 use crate::targets::storage_model::{Draft, append, compare, draft, patient, push};
 
 /// The path of the store.
@@ -51,6 +52,7 @@ enum Step {
         close: bool,
     },
     Import(Box<Capsule>),
+    Rename(Renaming),
 }
 
 struct Capsule {
@@ -109,16 +111,30 @@ impl Work {
     }
 
     fn step(&mut self, rng: &mut StdRng, threads: Threads) -> Result<Step, String> {
-        Ok(match rng.random_range(0..20) {
+        Ok(match rng.random_range(0..22) {
             0..2 => Step::Checkpoint,
             2 => Step::Compact { all: rng.random_bool(0.5) },
             3..5 => Step::Reopen { close: rng.random_bool(0.5) },
             5 => self.import(rng)?,
+            20.. => self.rename(rng),
             // Appends wait for the index then, so the log's thread cannot be kept back.
             6..10 if threads == Threads::Racing => Step::Race(self.drafts(rng)),
             6..10 => Step::Group(self.drafts(rng)),
             _ => Step::Append(self.draft(rng)),
         })
+    }
+
+    /// A change of names, where there are any to change.
+    fn rename(&mut self, rng: &mut StdRng) -> Step {
+        let mut state = self.last().clone();
+        let drawn = (0..8).find_map(|_| {
+            let renaming = Renaming::draw(rng, &state.model)?;
+            (renaming.is_change(&state.model) == Some(true)).then_some(renaming)
+        });
+        let Some(renaming) = drawn else { return Step::Append(self.draft(rng)) };
+        renaming.apply(&mut state.model);
+        self.enter(state);
+        Step::Rename(renaming)
     }
 
     fn drafts(&mut self, rng: &mut StdRng) -> Vec<Draft> {
@@ -239,7 +255,10 @@ impl Work {
         rng: &mut StdRng,
     ) -> Result<usize, String> {
         let list = must("listing", store.list(None, usize::MAX))?;
-        let state = self.states.iter().rposition(|state| state.list == list);
+        let mut alike = (0..self.states.len()).rev().filter(|it| self.states[*it].list == list);
+        // A name that went away and came back leaves the list as it was: its history tells which.
+        let same_names = |it: &usize| compare::names(store, &self.states[*it].model).is_ok();
+        let state = alike.clone().find(same_names).or_else(|| alike.next());
         let state = state.ok_or_else(|| {
             let heads = list.iter().map(|info| (info.id, info.seq, info.refusal_count));
             format!("it has no state of the work: {:?}", heads.collect::<Vec<_>>())
@@ -310,6 +329,12 @@ impl Run<'_> {
             Step::Reopen { close } => {
                 self.close(*close)?;
                 self.open()
+            }
+            Step::Rename(renaming) => {
+                renaming.run(self.store())?;
+                self.frames += 1;
+                self.disk.mark(Mark::Acknowledged(self.frames));
+                Ok(())
             }
             Step::Import(capsule) => {
                 let Capsule { bytes, head, seal } = &**capsule;

@@ -70,23 +70,24 @@ impl Effects {
     /// Returns the effects of a fork of version `of`: it takes over the object's next wake, and
     /// nothing else.
     pub fn of_fork(of: &Header) -> Effects {
-        let wake = of.wake.map_or(WakeChange::Keep, WakeChange::Set);
-        Effects { wake, ..Effects::default() }
+        Effects::of_wake(of.wake.map_or(WakeChange::Keep, WakeChange::Set))
     }
 
     /// Returns the effects of a fork that leaves out the next wake of version `of`, if it has one.
     pub fn of_fork_without_wake(of: &Header) -> Effects {
-        let wake = of.wake.map_or(WakeChange::Keep, |_| WakeChange::Clear);
-        Effects { wake, ..Effects::default() }
+        Effects::of_wake(of.wake.map_or(WakeChange::Keep, |_| WakeChange::Clear))
     }
 
     /// Returns the effects of a request that runs no code: a deletion clears the wake, and no other
     /// has any.
     pub fn without_code(request: &Request) -> Effects {
-        let wake = match request {
+        Effects::of_wake(match request {
             Request::Delete => WakeChange::Clear,
             _ => WakeChange::Keep,
-        };
+        })
+    }
+
+    fn of_wake(wake: WakeChange) -> Effects {
         Effects { wake, ..Effects::default() }
     }
 

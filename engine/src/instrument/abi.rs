@@ -334,11 +334,14 @@ fn check_salt(
     stack_top: u32,
 ) -> Result<Option<u32>, ModuleError> {
     let exported = exported_address(survey, SALT_EXPORT)?;
-    let (place, address) = match (exported, salt_offset(survey)?) {
+    let (kind, place, address) = match (exported, salt_offset(survey)?) {
         (None, None) => return Ok(None),
-        (Some(address), None) => (format!("export {SALT_EXPORT}"), u64::from(address)),
+        (Some(address), None) => {
+            (Kind::Export, format!("export {SALT_EXPORT}"), u64::from(address))
+        }
         (None, Some(offset)) => {
-            (format!("custom section {SALT_SECTION}"), u64::from(state_address) + u64::from(offset))
+            let address = u64::from(state_address) + u64::from(offset);
+            (Kind::Section, format!("custom section {SALT_SECTION}"), address)
         }
         (Some(_), Some(_)) => {
             let (place, found) = (format!("custom section {SALT_SECTION}"), "both");
@@ -346,9 +349,8 @@ fn check_salt(
             return Err(ModuleError::new(Kind::Section, place, expected, found));
         }
     };
-    let refuse = |expected: &str| {
-        Err(ModuleError::new(Kind::Export, place.clone(), expected, address.to_string()))
-    };
+    let refuse =
+        |expected: &str| Err(ModuleError::new(kind, place.clone(), expected, address.to_string()));
     let bytes = survey.memories.first().map_or(0, |memory| memory.initial << 16);
     if address + IMAGE_SALT_BYTES as u64 > bytes {
         return refuse("32 bytes within the initial memory");

@@ -7,7 +7,9 @@ use continuant::object::capsule::{Chain, HEAD, SectionKind};
 use continuant::object::refusal::Refusal;
 use continuant::object::secret::Secret;
 use continuant::storage::CapsuleReader;
-use continuant::{Code, Database, ErrorKind, ObjectId, Replay, Upgrade, args, verify_capsule};
+use continuant::{
+    Code, Database, ErrorKind, ModuleErrorKind, ObjectId, Replay, Upgrade, args, verify_capsule,
+};
 
 use crate::objects::{Fixture, OPEN, capsule, check_anywhere, counter_code, key, module};
 
@@ -228,6 +230,9 @@ fn a_section_says_where_the_salt_is_from_the_state_on() {
         let error = refused(&salt);
         assert!(error.contains(expected), "{error}");
     }
+    let outside = create(&section(&61_409_u32.to_le_bytes())).unwrap_err();
+    let ErrorKind::Module(module) = outside.kind() else { panic!("{outside}") };
+    assert_eq!(module.kind(), ModuleErrorKind::Section, "the place is what the section says");
 }
 
 #[test]

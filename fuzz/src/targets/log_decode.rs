@@ -24,6 +24,8 @@ use crate::threads::watch_threads;
 
 /// The kind of a version's record.
 const VERSION: u8 = 4;
+/// The kind of the record that an object gets a name or loses it.
+const NAME: u8 = 9;
 /// Changes of one database in a run.
 const DAMAGES: usize = 4;
 
@@ -62,6 +64,9 @@ pub(crate) fn run(seed: u64) -> Outcome {
     copy(&image, &path)?;
     of_another_format(&mut rng, &path, &segments)?;
     with_unknown_flags(&mut rng, &path, &segments, &found)?;
+    let path = directory.path().join("renamed");
+    copy(&image, &path)?;
+    with_another_naming(&mut rng, &path, &segments, &found)?;
     let path = directory.path().join("rotting");
     copy(&image, &path)?;
     rot_meanwhile(&mut rng, &path, &segments, &found)
@@ -98,21 +103,50 @@ fn with_unknown_flags(
     frames: &[Frame],
 ) -> Outcome {
     let frame = frames.last().ok_or("there is a frame")?;
+    let flag = 0x40 << rng.random_range(0..2);
+    let found = forged(path, segments, frame, VERSION, |version| version[HEADER_BYTES] |= flag)?;
+    hold("an unknown flag of a version's record is found", found != Some(None))
+}
+
+/// Requires that a record of a name is found that names an object that is not there, or frees what
+/// nobody has.
+fn with_another_naming(
+    rng: &mut StdRng,
+    path: &Path,
+    segments: &[Vec<u8>],
+    frames: &[Frame],
+) -> Outcome {
+    let frame = &frames[rng.random_range(0..frames.len())];
+    // The record begins with the object, and whether it has the name from here on.
+    let (what, at) = [("another object", 0), ("no holder", 32)][rng.random_range(0..2)];
+    let found = forged(path, segments, frame, NAME, |naming| naming[at] ^= 1)?;
+    hold(format!("a record of a name that says {what} is found"), found != Some(None))
+}
+
+/// Changes the first record of a kind in a frame, in a log without an index, and returns the first
+/// problem that is found then; none if the frame has no such record.
+fn forged(
+    path: &Path,
+    segments: &[Vec<u8>],
+    frame: &Frame,
+    kind: u8,
+    change: impl FnOnce(&mut [u8]),
+) -> Result<Option<Option<ErrorKind>>, String> {
     let mut bytes = segments[frame.segment].clone();
     let id: [u8; 16] = bytes[16..32].try_into().expect("sixteen bytes");
     let forged = &mut bytes[frame.offset..frame.offset + frame.length];
     let (head, body) = forged.split_at_mut(frames::FRAME_HEADER_BYTES);
-    let Some(version) = frames::records(body).find(|record| record.0 == VERSION) else {
-        return Ok(());
+    let Some((_, at)) = frames::records(body).find(|record| record.0 == kind) else {
+        return Ok(None);
     };
-    body[version.1 + HEADER_BYTES] |= 0x40 << rng.random_range(0..2);
+    change(&mut body[at..]);
     let covered = [&head[..4], &head[8..48], blake3::hash(body).as_bytes()].concat();
     let key = blake3::derive_key("continuant 2 log frame", &id);
     head[48..].copy_from_slice(blake3::keyed_hash(&key, &covered).as_bytes());
     must("writing a segment", std::fs::write(frames::path(path, frame.segment), &bytes))?;
     // The log is read without it.
     drop(std::fs::remove_file(path.join("index.redb")));
-    hold("an unknown flag of a version's record is found", problem(path)?.is_some())
+    problem(path).map(Some)
 }
 
 /// The first problem that opening and checking a database finds.

@@ -9,7 +9,7 @@
 use std::sync::Arc;
 
 use object::commit::Commit;
-use object::hash::{BaseHash, CodeHash, PolicyHash, RefusalHash, VersionHash};
+use object::hash::{BaseHash, CodeHash, ObjectId, PolicyHash, RefusalHash, VersionHash};
 use object::header::{Header, Kind};
 use object::ledger::Ledger;
 use object::lineage::{Spine, jump_seq};
@@ -17,8 +17,8 @@ use object::refusal::Refusal;
 use object::secret::Secret;
 use object::time::Time;
 
-use crate::error::Result;
 use crate::error::position::Position;
+use crate::error::{Error, ErrorKind, Result};
 use crate::log::frame::damaged;
 use crate::record::RefusalNotes;
 use crate::record::link::{Link, RefusalLink};
@@ -120,8 +120,16 @@ impl Row {
         self.deleted.then_some(self.time)
     }
 
+    /// Checks that the object, which has this id, was not deleted.
+    pub(crate) fn require_living(&self, id: ObjectId) -> Result<()> {
+        match self.deleted_at() {
+            Some(at) => Err(Error::from(ErrorKind::Deleted { at }).of(id)),
+            None => Ok(()),
+        }
+    }
+
     /// Checks that a version or a refusal may follow, in the frame at a position.
-    pub(crate) fn require_living(&self, at: Position) -> Result<()> {
+    pub(crate) fn require_open(&self, at: Position) -> Result<()> {
         match self.deleted {
             true => Err(damaged(at, "nothing of an object that was deleted", "a record of it")),
             false => Ok(()),

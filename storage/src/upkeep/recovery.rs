@@ -314,7 +314,7 @@ impl Replay<'_> {
             return Ok(());
         };
         let row = self.row(object)?;
-        row.require_living(at).map_err(|error| error.of(object))?;
+        row.require_open(at).map_err(|error| error.of(object))?;
         if (row.head().hash, row.seq() + 1) != (parent, header.seq) {
             let expected = format!("version {} after {}", row.seq() + 1, row.head().hash);
             let found = format!("version {} after {parent}", header.seq);
@@ -341,7 +341,7 @@ impl Replay<'_> {
         let at = self.at;
         let (notes, refusal) = decode_refusal(content, at)?;
         let row = self.row(refusal.object)?;
-        row.require_living(at).map_err(|error| error.of(refusal.object))?;
+        row.require_open(at).map_err(|error| error.of(refusal.object))?;
         let expected = row.refusal_notes();
         if notes != expected {
             let (expected, found) = (format!("{expected:?}"), format!("{notes:?}"));

@@ -328,15 +328,11 @@ impl<'s, 'a> Draft<'s, 'a> {
 
     fn name(&mut self, name: &'a str, id: ObjectId) -> Result<()> {
         let inner = self.inner;
-        inner.validate_name(name, id)?;
-        let taken = |object| Error::from(ErrorKind::NameTaken { name: name.to_string(), object });
-        if let Some(object) = self.changes.holder(inner, name)? {
-            return Err(taken(object));
-        }
+        self.changes.require_free(inner, name, id)?;
         let row = self.row(id)?;
         let (is_named, time) = (row.name.is_some(), row.time);
         if is_named || self.is_named(id) {
-            return Err(taken(id));
+            return Err(ErrorKind::NameTaken { name: name.to_string(), object: id }.into());
         }
         let event = self.changes.naming(inner, (id, true), Cow::Borrowed(name), time)?;
         self.event(event);
@@ -369,11 +365,11 @@ impl<'s, 'a> Draft<'s, 'a> {
             }
         };
         let row = &mut rows[index].after;
-        match (row.moved, row.deleted_at()) {
-            (true, _) => Err(Error::from(ErrorKind::Moved).of(id)),
-            (false, Some(at)) => Err(Error::from(ErrorKind::Deleted { at }).of(id)),
-            (false, None) => Ok(row),
+        if row.moved {
+            return Err(Error::from(ErrorKind::Moved).of(id));
         }
+        row.require_living(id)?;
+        Ok(row)
     }
 
     /// Returns whether everything that the draft builds on is unchanged, but for the messages that

@@ -198,7 +198,7 @@ impl Store {
             return Err(Error::from(ErrorKind::Deleted { at }).of(id));
         }
         if let Some((name, _)) = name {
-            inner.require_free(&mut Changes::default(), name, id, here.as_deref())?;
+            inner.require_name(&mut Changes::default(), name, id, here.as_deref())?;
         }
         let here = here.map(|row| Here::new(self, id, row)).transpose()?;
         let mut stage = Stage::new(inner, id, here);
@@ -258,7 +258,7 @@ impl Inner {
                 changes.events.push(event);
             }
             if let Some((name, time)) = name {
-                self.require_free(&mut changes, name, object, now.as_deref())?;
+                self.require_name(&mut changes, name, object, now.as_deref())?;
                 let event =
                     changes.naming(self, (object, true), Cow::Owned(name.to_string()), time)?;
                 changes.events.push(event);
@@ -282,18 +282,17 @@ impl Inner {
     }
 
     /// Checks that a name can be bound to an object, which may be here already.
-    fn require_free(
+    fn require_name(
         &self,
         changes: &mut Changes<'_>,
         name: &str,
         id: ObjectId,
         here: Option<&Row>,
     ) -> Result<()> {
-        self.validate_name(name, id)?;
-        let other = here.filter(|here| here.name.is_some()).map(|_| id);
-        match changes.holder(self, name)?.or(other) {
-            Some(object) => Err(ErrorKind::NameTaken { name: name.to_string(), object }.into()),
-            None => Ok(()),
+        changes.require_free(self, name, id)?;
+        match here.is_some_and(|here| here.name.is_some()) {
+            true => Err(ErrorKind::NameTaken { name: name.to_string(), object: id }.into()),
+            false => Ok(()),
         }
     }
 }

@@ -6,7 +6,9 @@
 
 use object::hash::ObjectId;
 
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::Result;
 use crate::record::event::Event;
 use crate::store::{Inner, Store};
 use crate::write::push::{Changes, Drafted};
@@ -33,9 +35,7 @@ impl Inner {
         if drafted.after.moved == moved {
             return Ok(false);
         }
-        if let Some(at) = drafted.after.deleted_at() {
-            return Err(Error::from(ErrorKind::Deleted { at }).of(id));
-        }
+        drafted.after.require_living(id)?;
         self.record_event(heads, Event::Moved(id, moved), Changes::of_row(drafted))?;
         Ok(true)
     }

@@ -15,7 +15,9 @@ use std::borrow::Cow;
 use object::hash::ObjectId;
 use object::time::Time;
 
-use crate::error::{Error, ErrorKind, Result};
+#[cfg(doc)]
+use crate::error::ErrorKind;
+use crate::error::{Error, Result};
 use crate::store::{Inner, Store};
 use crate::write::push::{Changes, Drafted};
 
@@ -30,21 +32,17 @@ impl Store {
     /// [`Name`](ErrorKind::Name), [`NameIsId`](ErrorKind::NameIsId), and those of
     /// [`Store::append`].
     pub fn set_name(&self, id: ObjectId, name: &str, time: Time) -> Result<Option<String>> {
-        let before = self.inner().rename(|changes| {
+        self.rename(|changes| {
             let before = changes.of(self.inner(), id)?;
             if before.as_deref() == Some(name) {
                 return Ok(before);
             }
             changes.require_living(id)?;
-            if let Some(object) = changes.holder(self.inner(), name)? {
-                return Err(ErrorKind::NameTaken { name: name.to_string(), object }.into());
-            }
+            changes.require_free(self.inner(), name, id)?;
             changes.unbind(self.inner(), id, time)?;
             changes.bind(self.inner(), id, name, time)?;
             Ok(before)
-        })?;
-        self.sync()?;
-        Ok(before)
+        })
     }
 
     /// Moves a name from the object that has it to another, in place of that one's own; waits until
@@ -56,19 +54,18 @@ impl Store {
     /// [`Deleted`](ErrorKind::Deleted), [`NameIsId`](ErrorKind::NameIsId), and those of
     /// [`Store::append`].
     pub fn move_name(&self, name: &str, to: ObjectId, time: Time) -> Result<ObjectId> {
-        let from = self.inner().rename(|changes| {
+        self.rename(|changes| {
             let from = changes.require_holder(self.inner(), name)?;
             changes.of(self.inner(), to)?;
             changes.require_living(to)?;
             if from != to {
+                self.inner().validate_name(name, to)?;
                 changes.unbind(self.inner(), from, time)?;
                 changes.unbind(self.inner(), to, time)?;
                 changes.bind(self.inner(), to, name, time)?;
             }
             Ok(from)
-        })?;
-        self.sync()?;
-        Ok(from)
+        })
     }
 
     /// Frees a name: the object that has it has none from then on; waits until that is durable.
@@ -79,32 +76,33 @@ impl Store {
     /// [`NotFound`](ErrorKind::NotFound) when no object has the name, and those of
     /// [`Store::append`].
     pub fn free_name(&self, name: &str, time: Time) -> Result<ObjectId> {
-        let from = self.inner().rename(|changes| {
+        self.rename(|changes| {
             let from = changes.require_holder(self.inner(), name)?;
             changes.unbind(self.inner(), from, time)?;
             Ok(from)
-        })?;
-        self.sync()?;
-        Ok(from)
+        })
     }
-}
 
-impl Inner {
-    /// Pushes the frame of the names that `change` changes, if it changes any.
+    /// Pushes the frame of the names that `change` changes, if it changes any, and waits until that
+    /// is durable.
     fn rename<T>(&self, change: impl Fn(&mut Changes<'static>) -> Result<T>) -> Result<T> {
+        let inner = self.inner();
         let look = || {
             let mut changes = Changes::default();
             let found = change(&mut changes)?;
             Ok((changes, found))
         };
         let ((changes, found), heads) =
-            self.look_up(look, |(changes, _), heads| changes.hold(heads))?;
-        if changes.events.is_empty() {
-            return Ok(found);
+            inner.look_up(look, |(changes, _), heads| changes.hold(heads))?;
+        match changes.events.is_empty() {
+            true => drop(heads),
+            false => {
+                let (pushed, recent_count) = inner.push_events(heads, changes)?;
+                drop(pushed);
+                inner.catch_up(recent_count);
+            }
         }
-        let (pushed, recent_count) = self.push_events(heads, changes)?;
-        drop(pushed);
-        self.catch_up(recent_count);
+        self.sync()?;
         Ok(found)
     }
 }
@@ -124,10 +122,7 @@ impl Changes<'_> {
     /// Checks that an object whose row was looked up was not deleted.
     fn require_living(&self, id: ObjectId) -> Result<()> {
         let drafted = self.rows.iter().find(|drafted| drafted.id == id);
-        match drafted.and_then(|drafted| drafted.after.deleted_at()) {
-            Some(at) => Err(Error::from(ErrorKind::Deleted { at }).of(id)),
-            None => Ok(()),
-        }
+        drafted.map_or(Ok(()), |drafted| drafted.after.require_living(id))
     }
 
     /// Returns the object that has a name.
@@ -146,7 +141,6 @@ impl Changes<'_> {
 
     /// Gives a name to an object.
     fn bind(&mut self, inner: &Inner, id: ObjectId, name: &str, time: Time) -> Result<()> {
-        inner.validate_name(name, id)?;
         let event = self.naming(inner, (id, true), Cow::Owned(name.to_string()), time)?;
         self.events.push(event);
         Ok(())

@@ -20,7 +20,7 @@ use object::hash::ObjectId;
 use object::time::Time;
 
 use crate::error::position::Position;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::lock::{MutexGuard, rank};
 use crate::log::Pushed;
 use crate::log::writer::Done;
@@ -187,6 +187,15 @@ impl Changes<'_> {
         match naming {
             Some(naming) => Ok(naming.is_bound.then_some(naming.object)),
             None => Ok(self.name_row(inner, name)?.and_then(|row| row.holder)),
+        }
+    }
+
+    /// Checks that an object can get a name that nobody has behind the events so far.
+    pub(super) fn require_free(&mut self, inner: &Inner, name: &str, id: ObjectId) -> Result<()> {
+        inner.validate_name(name, id)?;
+        match self.holder(inner, name)? {
+            Some(object) => Err(ErrorKind::NameTaken { name: name.to_string(), object }.into()),
+            None => Ok(()),
         }
     }
 

@@ -115,6 +115,13 @@ pub(super) const DURABILITY: &[Canary] = &[
         "{ progress(self.load.read.0, all); false }",
     ),
     canary(
+        "a name is freed by whoever has it",
+        "log_decode",
+        "storage/src/upkeep/check/walk.rs",
+        "let expected = (⟦(!is_bound).then_some(naming.object)⟧, naming.before);",
+        "holder",
+    ),
+    canary(
         "what fails between the passes of a check",
         "log_decode",
         "storage/src/upkeep/check/report.rs",

@@ -79,7 +79,7 @@ fn listed(store: &Store, model: &Model, rng: &mut StdRng) -> Outcome {
 }
 
 /// Compares the holders of every name that any object ever had.
-fn names(store: &Store, model: &Model) -> Outcome {
+pub(crate) fn names(store: &Store, model: &Model) -> Outcome {
     for (name, holdings) in &model.holdings {
         let holder = model.names.get(name).copied();
         equal("the object of a name", &holder, &must("finding", store.find(name))?)?;

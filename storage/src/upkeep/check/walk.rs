@@ -406,7 +406,7 @@ impl<'a> Walk<'a> {
                 let (expected, found) = (format!("{expected:?}"), format!("{found:?}"));
                 return Err(damaged(at, expected, found));
             }
-            row.require_living(at)?;
+            row.require_open(at)?;
             let mut row = row.clone();
             let none = PageTable::default();
             let pages = if is_upgrade { &none } else { row.known_pages() };
@@ -492,7 +492,7 @@ impl<'a> Walk<'a> {
         let expected = (row.head().hash, row.refusal_hash(), row.refusal_notes());
         let found = (refusal.parent, refusal.previous, notes);
         let (seq, count, genesis) = (row.seq() + 1, row.refusal_count, row.first());
-        if let Err(error) = row.require_living(at) {
+        if let Err(error) = row.require_open(at) {
             self.note(Err(error));
             return Ok(());
         }
