@@ -68,8 +68,8 @@ const OBJECTS: &[Canary] = &[
     canary(
         "a name that another has",
         "storage_model",
-        "storage/src/write/names.rs",
-        "if let Some(object) = ⟦changes.holder(self.inner(), name)?⟧ {",
+        "storage/src/write/push.rs",
+        "match ⟦self.holder(inner, name)?⟧ {",
         "None",
     ),
     canary(
@@ -104,8 +104,8 @@ const OBJECTS: &[Canary] = &[
         "appends to deleted objects",
         "storage_model",
         "storage/src/write/append.rs",
-        "match (row.moved, ⟦row.deleted_at()⟧) {",
-        "None",
+        "⟦row.require_living(id)⟧?;",
+        "Ok(())",
     ),
     canary(
         "names of deleted objects",
@@ -118,7 +118,7 @@ const OBJECTS: &[Canary] = &[
         "objects that were moved away",
         "storage_model",
         "storage/src/write/append.rs",
-        "match (⟦row.moved⟧, row.deleted_at()) {",
+        "if ⟦row.moved⟧ {",
         "false",
     ),
     canary(
