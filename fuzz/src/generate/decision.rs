@@ -473,8 +473,11 @@ impl Visible {
             let drawer = Drawer { common: &self.common, own: seen, action, cast };
             for _ in 0..rng.random_range(0..3) {
                 let clause = ["when", "unless"][rng.random_range(0..2)];
-                let depth = rng.random_range(0..4);
-                text += &format!(" {clause} {{ {} }}", drawer.truth(rng, depth));
+                let condition = match rng.random_range(0..9) {
+                    8 => drawer.bounds(rng),
+                    depth => drawer.truth(rng, depth % 4),
+                };
+                text += &format!(" {clause} {{ {condition} }}");
             }
             text += ";\n";
         }
@@ -563,6 +566,11 @@ impl Drawer<'_> {
     fn bounds(&self, rng: &mut StdRng) -> String {
         let (is_text, count) = (rng.random_bool(0.2), rng.random_range(2..4));
         let (value, guards) = if is_text { self.text(rng) } else { self.number(rng, 1) };
+        if !is_text && rng.random_bool(0.4) {
+            let only = rng.random_range(0..4);
+            let (value, guards) = self.seen(rng, Sort::Long).unwrap_or((value, guards));
+            return guarded(format!("{value} >= {only} && {value} <= {only}"), &guards);
+        }
         let parts = (0..count).map(|_| {
             let (other, more) = match (is_text, rng.random_bool(0.2)) {
                 (true, false) => (quoted(TEXTS[rng.random_range(0..TEXTS.len())]), Vec::new()),
