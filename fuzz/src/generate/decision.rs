@@ -565,12 +565,11 @@ impl Drawer<'_> {
     /// Draws comparisons of one number, or text, that are to hold together.
     fn bounds(&self, rng: &mut StdRng) -> String {
         let (is_text, count) = (rng.random_bool(0.2), rng.random_range(2..4));
-        let (value, guards) = if is_text { self.text(rng) } else { self.number(rng, 1) };
         if !is_text && rng.random_bool(0.4) {
-            let only = rng.random_range(0..4);
-            let (value, guards) = self.seen(rng, Sort::Long).unwrap_or((value, guards));
+            let ((value, guards), only) = (self.number(rng, 0), rng.random_range(0..4));
             return guarded(format!("{value} >= {only} && {value} <= {only}"), &guards);
         }
+        let (value, guards) = if is_text { self.text(rng) } else { self.number(rng, 1) };
         let parts = (0..count).map(|_| {
             let (other, more) = match (is_text, rng.random_bool(0.2)) {
                 (true, false) => (quoted(TEXTS[rng.random_range(0..TEXTS.len())]), Vec::new()),
